@@ -1,0 +1,115 @@
+"""Runs one stage: its notebook, with the parameters of one profile, strictly.
+
+``python -m vectok.runner codec --profile embedded`` compares the names that the notebook's ``parameters`` cell declares
+with the names that params.yaml supplies, both ways, and refuses to run on any difference: papermill alone would only
+warn and train with the default. The executed notebook goes to reports/<profile>/notebooks/ whether it passes or fails;
+what the stage cost (seconds, peak memory) goes to data/<profile>/cost/.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import sys
+import time
+from pathlib import Path
+
+from vectok.config import stage_parameters
+from vectok.layout import NOTEBOOKS, REPOSITORY, cost_file, reports_folder
+
+# What tqdm prints: "12%|###   | 3/25 [00:01<00:09, ...]".
+PROGRESS = re.compile(r"\d+%\|.*\[\d+:\d+|it/s\]|s/it\]")
+
+
+def notebook_of(stage: str) -> Path:
+    """The notebook of one stage: notebooks/<number>_<stage>.ipynb.
+
+    Raises:
+        ValueError: No notebook, or more than one, has that name.
+    """
+    found = sorted(NOTEBOOKS.glob(f"[0-9][0-9]_{stage}.ipynb"))
+    if len(found) != 1:
+        stages = ", ".join(sorted(path.stem[3:] for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+        raise ValueError(f"unknown stage {stage!r}: the notebooks are {stages}")
+    return found[0]
+
+
+def check_names(notebook: Path, supplied: dict) -> None:
+    """Compares the notebook's declared parameters with the supplied ones, both ways.
+
+    Raises:
+        ValueError: The names differ; both differences are listed.
+    """
+    from papermill.inspection import inspect_notebook
+
+    declared = set(inspect_notebook(str(notebook)))
+    only_notebook, only_params = sorted(declared - supplied.keys()), sorted(supplied.keys() - declared)
+    if only_notebook or only_params:
+        raise ValueError(
+            f"{notebook.name}: parameters only in the notebook: {only_notebook}; only in params.yaml: {only_params}"
+        )
+
+
+def _write_cost(profile: str, stage: str, seconds: float) -> None:
+    """Seconds of the stage and peak memory of its kernel (Linux counts it in KiB)."""
+    peak_memory_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    path = cost_file(profile, stage)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"seconds": round(seconds, 1), "peak_memory_mb": round(peak_memory_mb)}) + "\n")
+
+
+def tidy(executed: Path) -> None:
+    """Strips from an executed notebook what differs from run to run or names the machine: times, paths, progress."""
+    notebook = json.loads(executed.read_text(encoding="utf-8"))
+    notebook["metadata"].pop("papermill", None)
+    for cell in notebook["cells"]:
+        cell["metadata"] = {"tags": cell["metadata"].get("tags", [])}
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "stream":
+                lines = "".join(output["text"]).splitlines(keepends=True)
+                output["text"] = [line for line in lines if not PROGRESS.search(line)]
+    text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    executed.write_text(text.replace(str(REPOSITORY), ".").replace(str(Path.home()), "~") + "\n", encoding="utf-8")
+
+
+def run_stage(stage: str, profile: str) -> Path:
+    """Executes one stage's notebook and returns the executed copy's path."""
+    import papermill
+
+    notebook, parameters = notebook_of(stage), stage_parameters(profile, stage)
+    check_names(notebook, parameters)
+    executed = reports_folder(profile) / "notebooks" / notebook.name
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["PYTHONPATH"] = str(REPOSITORY)
+    started = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(executed), parameters=parameters, cwd=str(NOTEBOOKS), kernel_name="python3",
+            progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr,
+        )  # fmt: skip
+    finally:
+        tidy(executed)
+    _write_cost(profile, stage, time.perf_counter() - started)
+    return executed
+
+
+def main() -> None:
+    """Command line of the runner."""
+    parser = argparse.ArgumentParser(prog="python -m vectok.runner", description=__doc__.splitlines()[0])
+    parser.add_argument("stage", help="name of a notebook without its number: corpus, features, kmeans, ...")
+    parser.add_argument("--profile", required=True, help="a key of profiles in params.yaml")
+    arguments = parser.parse_args()
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        run_stage(arguments.stage, arguments.profile)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except PapermillExecutionError as error:
+        shown = reports_folder(arguments.profile) / "notebooks" / notebook_of(arguments.stage).name
+        sys.exit(f"error: stage {arguments.stage} failed: {error.ename}: {error.evalue} (cell by cell in {shown})")
+
+
+if __name__ == "__main__":
+    main()

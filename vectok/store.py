@@ -1,0 +1,136 @@
+"""The feature store: speech vectors and the audio they came from, in few big shards, read by memory map.
+
+A store is a folder with ``index.csv`` (one row an utterance), ``shard-00000.vectors.f16`` (frames x dim, little-endian
+fp16) and ``shard-00000.audio.i16`` (frames x 320 samples, 16-bit). Frame t of an utterance stands beside its samples
+[320 t, 320 (t + 1)). A shard counts only once its own part of the index has been moved into place, so that a killed run
+loses at most one shard and leaves nothing that looks whole.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vectok.frames import SAMPLES_PER_FRAME, frames_of_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One utterance on its way into a store. ``metadata`` becomes columns of the index."""
+
+    utterance: str
+    vectors: Float[Tensor, "frames dim"]
+    audio: Float[Tensor, " samples"]
+    metadata: dict[str, object]
+
+
+def _pad_to_frames(audio: Tensor, n_frames: int) -> Tensor:
+    """Zero-pads on the right to whole frames."""
+    if frames_of_samples(len(audio)) != n_frames:
+        raise ValueError(f"{len(audio)} samples make {frames_of_samples(len(audio))} frames, got {n_frames} vectors")
+    return torch.nn.functional.pad(audio, (0, n_frames * SAMPLES_PER_FRAME - len(audio)))
+
+
+class StoreWriter:
+    """Writes a store shard by shard; shards that are already whole are kept, so that a killed run goes on.
+
+    Arguments:
+        folder: The store's folder.
+        dim: Dimension of the vectors.
+    """
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self.folder, self.dim = folder, dim
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, shard: int) -> bool:
+        """Whether that shard is already whole."""
+        return (self.folder / f"shard-{shard:05d}.csv").exists()
+
+    def write(self, shard: int, items: Iterable[Item]) -> None:
+        """Writes one shard: data first, its index last, by renaming."""
+        stem, rows, start = self.folder / f"shard-{shard:05d}", [], 0
+        with open(f"{stem}.vectors.f16", "wb") as vectors_file, open(f"{stem}.audio.i16", "wb") as audio_file:
+            for item in items:
+                n_frames = len(item.vectors)
+                vectors_file.write(item.vectors.to(torch.float16).numpy().tobytes())
+                samples = _pad_to_frames(item.audio, n_frames).clamp(-1, 1) * 32767
+                audio_file.write(samples.round().to(torch.int16).numpy().tobytes())
+                rows.append({"utterance": item.utterance, "shard": shard, "start": start, "n_frames": n_frames,
+                             "n_samples": len(item.audio), **item.metadata})  # fmt: skip
+                start += n_frames
+        partial = Path(f"{stem}.csv.partial")
+        pd.DataFrame(rows).to_csv(partial, index=False)
+        partial.rename(f"{stem}.csv")
+
+    def close(self, n_shards: int) -> "FeatureStore":
+        """Joins the shards' indices into the store's, and opens it."""
+        parts = [pd.read_csv(self.folder / f"shard-{shard:05d}.csv") for shard in range(n_shards)]
+        (self.folder / "store.json").write_text(json.dumps({"dim": self.dim, "n_shards": n_shards}) + "\n")
+        parts = [part for part in parts if len(part)]
+        pd.concat(parts, ignore_index=True).to_csv(self.folder / "index.csv", index=False)
+        for shard in range(n_shards):
+            (self.folder / f"shard-{shard:05d}.csv").unlink()
+        return FeatureStore(self.folder)
+
+
+class FeatureStore:
+    """Reads a store. Memory stays constant: shards are mapped, never loaded.
+
+    Arguments:
+        folder: A folder that :class:`StoreWriter` closed.
+    Raises:
+        ValueError: The folder holds no finished store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "index.csv").exists():
+            raise ValueError(f"no feature store in {folder}: run the features stage first")
+        self.folder = folder
+        self.dim = json.loads((folder / "store.json").read_text())["dim"]
+        self.index = pd.read_csv(folder / "index.csv", keep_default_na=False, dtype={"utterance": str, "speaker": str})
+        self._rows = {utterance: row for row, utterance in enumerate(self.index["utterance"])}
+        self._starts = self.index[["shard", "start", "n_frames", "n_samples"]].to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def _shards(self) -> dict[int, tuple[np.memmap, np.memmap]]:
+        return {
+            shard: (
+                np.memmap(self.folder / f"shard-{shard:05d}.vectors.f16", np.float16, "r").reshape(-1, self.dim),
+                np.memmap(self.folder / f"shard-{shard:05d}.audio.i16", np.int16, "r").reshape(-1, SAMPLES_PER_FRAME),
+            )
+            for shard in sorted(set(self._starts[:, 0].tolist()))
+        }
+
+    def _place(self, utterance: str) -> tuple[int, int, int, int]:
+        if utterance not in self._rows:
+            raise ValueError(f"no utterance {utterance!r} in {self.folder}")
+        return tuple(self._starts[self._rows[utterance]].tolist())
+
+    def n_frames(self, utterance: str) -> int:
+        """Length of one utterance in frames."""
+        return self._place(utterance)[2]
+
+    def vectors(self, utterance: str, start: int = 0, n_frames: int | None = None) -> Float[Tensor, "frames dim"]:
+        """Vectors of one utterance, or of a stretch of it, as float32."""
+        shard, first, total, _ = self._place(utterance)
+        stop = total if n_frames is None else min(total, start + n_frames)
+        return torch.from_numpy(self._shards[shard][0][first + start : first + stop].astype(np.float32))
+
+    def audio(self, utterance: str, start: int = 0, n_frames: int | None = None) -> Float[Tensor, " samples"]:
+        """Samples under the same frames, in [-1, 1]; the whole utterance comes without its padding."""
+        shard, first, total, n_samples = self._place(utterance)
+        stop = total if n_frames is None else min(total, start + n_frames)
+        samples = self._shards[shard][1][first + start : first + stop].reshape(-1)
+        samples = samples[:n_samples] if n_frames is None and start == 0 else samples
+        return torch.from_numpy(samples.astype(np.float32) / 32767)

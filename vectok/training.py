@@ -1,0 +1,185 @@
+"""The one training loop, for plain and for adversarial objectives alike.
+
+A batch is a pure function of (seed, index), so that a killed run goes on exactly where it was: the state that it saves
+every few steps holds weights, optimisers, the random state and the history, and nothing else is needed. On several
+processes each takes its own indices and the gradients are averaged before every step.
+"""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+from tqdm import tqdm
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long and how an objective is trained.
+
+    Arguments:
+        n_steps: Optimiser steps of every player.
+        learning_rate: Peak, reached after the warm-up.
+        n_warmup_steps: Linear rise from zero.
+        final_rate: Share of the peak that the cosine ends at.
+        betas: Adam's two decay rates.
+        weight_decay: AdamW's.
+        max_gradient_norm: Gradients are clipped to it.
+        precision: "bf16" or "no", as Accelerate names them.
+        save_every_steps: Steps between two saved states.
+        seed: Of weights, batches and dropout.
+    """
+
+    n_steps: int
+    learning_rate: float
+    n_warmup_steps: int = 0
+    final_rate: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    precision: str = "bf16"
+    save_every_steps: int = 200
+    seed: int = 0
+
+
+class Objective(ABC, Generic[Batch]):
+    """What a training minimises: players that take turns, each with its modules and its losses.
+
+    A plain model has one player. A vocoder has two, ``discriminator`` and ``generator``, in that order.
+    """
+
+    @abstractmethod
+    def players(self) -> dict[str, nn.Module]:
+        """The module that each player optimises, in the order of their turns."""
+
+    @abstractmethod
+    def losses(self, player: str, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Named losses of one player, already weighted; the loop minimises their sum.
+
+        An empty dict skips that player's turn (discriminators before their first step).
+        """
+
+
+def rate_at(step: int, config: TrainingConfig) -> float:
+    r"""Learning rate: linear warm-up, then :math:`\eta (r + (1 - r) (1 + \cos \pi p) / 2)` at progress p.
+
+    Example:
+        >>> rate_at(0, TrainingConfig(n_steps=10, learning_rate=1.0, n_warmup_steps=2))
+        0.5
+    """
+    if step < config.n_warmup_steps:
+        return config.learning_rate * (step + 1) / config.n_warmup_steps
+    progress = (step - config.n_warmup_steps) / max(1, config.n_steps - config.n_warmup_steps)
+    cosine = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * progress))))
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
+
+
+def _save(path: Path, config: TrainingConfig, step: int, players: dict, optimisers: dict, history: list[dict]) -> None:
+    """Writes the state beside its place and moves it there, so that no half-written state is ever read."""
+    state = {
+        "config": repr(config),
+        "step": step,
+        "players": {name: module.state_dict() for name, module in players.items()},
+        "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
+        "random": torch.get_rng_state(),
+        "history": json.dumps(history),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".partial"))
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def _resume(path: Path, config: TrainingConfig, players: dict, optimisers: dict) -> tuple[int, list[dict]]:
+    """Loads the state when there is one of the same configuration: the next step and the history so far."""
+    if not path.exists():
+        return 0, []
+    state = torch.load(path, weights_only=True)
+    if state["config"] != repr(config):
+        print(f"{path}: left by another configuration, starting afresh")
+        return 0, []
+    for name, module in players.items():
+        module.load_state_dict(state["players"][name])
+        optimisers[name].load_state_dict(state["optimisers"][name])
+    torch.set_rng_state(state["random"])
+    return state["step"], json.loads(state["history"])
+
+
+def _turn(
+    accelerator: Accelerator, losses: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer, limit: float
+) -> dict[str, float]:
+    """One optimiser step of one player. Fails on a loss that is not finite."""
+    total = sum(losses.values())
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    if not torch.isfinite(total):
+        raise FloatingPointError(f"a loss is not finite: {values}")
+    optimiser.zero_grad(set_to_none=True)
+    accelerator.backward(total)
+    if accelerator.num_processes > 1:
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+    accelerator.clip_grad_norm_(module.parameters(), limit)
+    optimiser.step()
+    return values
+
+
+def _optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW over what the module lets train."""
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        trainable, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+
+
+def finish(state_folder: Path) -> None:
+    """Clears the saved state, once the trained model is in its place."""
+    (state_folder / "state.pt").unlink(missing_ok=True)
+
+
+def fit(
+    objective: Objective[Batch], batch_at: Callable[[int], Batch], config: TrainingConfig, state_folder: Path, label: str
+) -> pd.DataFrame:
+    """Trains an objective for exactly ``config.n_steps`` steps, going on from a saved state when there is one.
+
+    Arguments:
+        objective: Players and their losses. Its modules are trained in place and end in evaluation mode.
+        batch_at: The batch of an index; the same index always gives the same batch.
+        config: Steps, rates and precision.
+        state_folder: Holds ``state.pt`` while the training runs; :func:`finish` clears it.
+        label: Stands before the progress bar.
+    Returns: One row a step: ``step``, ``learning_rate``, and each named loss.
+    Raises:
+        FloatingPointError: A loss became NaN or infinite.
+    """
+    accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
+    players = {name: module.to(accelerator.device).train() for name, module in objective.players().items()}
+    optimisers = {name: _optimiser(module, config) for name, module in players.items()}
+    state = state_folder / "state.pt"
+    start, history = _resume(state, config, players, optimisers)
+    bar = tqdm(range(start, config.n_steps), initial=start, total=config.n_steps, desc=label, mininterval=10)
+    for step in bar:
+        index = step * accelerator.num_processes + accelerator.process_index
+        batch = send_to_device(batch_at(index), accelerator.device)
+        row = {"step": step, "learning_rate": rate_at(step, config)}
+        for name, module in players.items():
+            optimisers[name].param_groups[0]["lr"] = row["learning_rate"]
+            with accelerator.autocast():
+                losses = objective.losses(name, batch, step)
+            row |= _turn(accelerator, losses, module, optimisers[name], config.max_gradient_norm) if losses else {}
+        history.append(row)
+        bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k not in ("step", "learning_rate")}, refresh=False)
+        if (step + 1) % config.save_every_steps == 0 and accelerator.is_main_process:
+            _save(state, config, step + 1, players, optimisers, history)
+    for module in players.values():
+        module.eval()
+    return pd.DataFrame(history)
