@@ -62,6 +62,7 @@ def test_tidy_removes_progress_times_and_paths(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.enable_socket  # the kernel is reached over loopback
 def test_a_failing_cell_fails_the_stage_and_is_named(tmp_path, monkeypatch, capsys):
     names = "profile: str = 'smoke'\nseed: int = 0\nscale: float = 1.0\ndim: int = 1"
     make_notebook(tmp_path / "10_fit.ipynb", names, "assert dim == 5, f'expected 5, got {dim}'")

@@ -6,6 +6,7 @@ Drascula keeps its voices. Whatever cannot be used is an :class:`AudioError` of 
 to do.
 """
 
+import math
 import os
 import struct
 from pathlib import Path
@@ -20,7 +21,6 @@ from vectok.frames import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 LONGEST_SECONDS = 1800.0
 RAW_SUFFIX, RAW_RATE_HZ = ".als", 11_025
-G722_RATE_HZ = 16_000
 WRITERS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 CLIPPED_LEVEL = 0.999
 
@@ -49,13 +49,24 @@ def read(path: Path | str, start_seconds: float = 0.0, end_seconds: float | None
     Raises:
         AudioError: No file, no audio, a truncated file, NaN, less than one frame, or longer than half an hour.
     Example:
-        >>> read("data/sample/asterisk/en/vm-intro.g722").dtype
+        >>> read("data/sample/asterisk/en/vm-whichbox.g722").dtype
         torch.float32
+    """
+    path = Path(path)
+    return to_mono(decode(path, start_seconds, end_seconds), path)
+
+
+def to_mono(recording: Recording, path: Path) -> Float[Tensor, " samples"]:
+    """Averages the channels, resamples to 16 kHz, and refuses what no encoder can use.
+
+    Arguments:
+        recording: What :func:`decode` gave.
+        path: The file it came from, for the error.
+    Raises:
+        AudioError: NaN, or less than one frame.
     """
     import soxr
 
-    path = Path(path)
-    recording = decode(path, start_seconds, end_seconds)
     samples = recording.samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds NaN or infinite samples: export it again or remove it")
@@ -81,7 +92,7 @@ def decode(path: Path, start_seconds: float = 0.0, end_seconds: float | None = N
         return _cut(_decode_raw(path), start_seconds, end_seconds)
     if suffix in {".wav", ".flac", ".ogg", ".aif", ".aiff"}:
         return _decode_soundfile(path, start_seconds, end_seconds)
-    return _cut(_decode_av(path, end_seconds), start_seconds, end_seconds)
+    return _decode_av(path, start_seconds, end_seconds)
 
 
 def write(path: Path | str, audio: Float[Tensor, " samples"]) -> None:
@@ -166,30 +177,41 @@ def _refuse_short_riff(path: Path) -> None:
         raise AudioError(f"{path}: is truncated, {present} of {stated} bytes: fetch it again")
 
 
-def _decode_av(path: Path, end_seconds: float | None) -> Recording:
+def _decode_av(path: Path, start_seconds: float, end_seconds: float | None) -> Recording:
     import av
 
-    suffix = path.suffix.lower()
+    name = "g722" if path.suffix.lower() == ".g722" else None  # G.722 has no header to know it by
     try:
-        with av.open(str(path), format="g722" if suffix == ".g722" else None) as container:
+        with av.open(str(path), format=name) as container:
             if not container.streams.audio:
                 raise AudioError(f"{path}: holds no audio: remove it or name an audio file")
-            stream = container.streams.audio[0]
-            rate_hz = int(stream.rate or G722_RATE_HZ)
-            resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate_hz)
-            blocks, n_samples, last = [], 0, None if end_seconds is None else round(end_seconds * rate_hz)
-            for frame in container.decode(stream):
-                blocks += [block.to_ndarray() for block in resampler.resample(frame)]
-                n_samples = sum(block.shape[1] for block in blocks[-1:]) + n_samples
-                _refuse_longer(path, n_samples / rate_hz)
-                if last is not None and n_samples >= last:
-                    break
-            blocks += [block.to_ndarray() for block in resampler.resample(None)]
+            return _decode_stream(path, container, start_seconds, end_seconds)
     except (av.FFmpegError, OSError) as error:
         raise AudioError(f"{path}: cannot be read as audio ({error}): fetch it again or remove it") from None
+
+
+def _decode_stream(path: Path, container: object, start_seconds: float, end_seconds: float | None) -> Recording:
+    """The first audio stream of an open container; what lies before the start is decoded and dropped."""
+    import av
+
+    stream = container.streams.audio[0]
+    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)  # only the sample format
+    start = round(start_seconds * stream.rate)
+    stop = math.inf if end_seconds is None else round(end_seconds * stream.rate)
+    blocks, first, position = [], 0, 0
+    for frame in container.decode(stream):
+        position += frame.samples
+        if position <= start:
+            first = position
+            continue
+        blocks += [block.to_ndarray() for block in resampler.resample(frame)]
+        _refuse_longer(path, (position - first) / stream.rate)
+        if position >= stop:
+            break
     if not blocks:
-        raise AudioError(f"{path}: holds no samples: fetch it again or remove it")
-    return Recording(np.concatenate(blocks, axis=1).T, rate_hz)
+        raise AudioError(f"{path}: holds no samples there: check the stretch, or remove the file")
+    samples = np.concatenate(blocks, axis=1).T[start - first :]
+    return Recording(samples if end_seconds is None else samples[: stop - start], stream.rate)
 
 
 def _refuse_longer(path: Path, seconds: float) -> None:
@@ -199,4 +221,3 @@ def _refuse_longer(path: Path, seconds: float) -> None:
             f"{path}: {seconds / 3600:.1f} h is longer than {LONGEST_SECONDS / 60:.0f} min: "
             "cut it into files, or read it in stretches with start_seconds and end_seconds"
         )
-

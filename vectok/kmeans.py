@@ -227,8 +227,8 @@ def fit(store: FeatureStore, utterances: Sequence[str], config: KMeansConfig) ->
     return fit_in_memory(torch.cat(list(sample_frames(store, utterances, n_frames, config.seed))), config)
 
 
-def health(tokens: Int[Tensor, " frames"], n_clusters: int) -> dict[str, float]:
-    r"""How evenly a codebook is used: entropy :math:`H = -\sum_k p_k \log_2 p_k`, perplexity :math:`2^H`, dead clusters.
+def health(tokens: Int[Tensor, " frames"], n_clusters: int) -> dict[str, int | float]:
+    r"""How evenly a codebook is used: entropy :math:`H = -\sum_k p_k \log_2 p_k` and perplexity :math:`2^H`.
 
     Example:
         >>> health(torch.tensor([0, 0, 1, 1]), 3)

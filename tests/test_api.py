@@ -1,0 +1,271 @@
+"""The three verbs, the release and the command line, on a system of tiny random parts."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import vectok
+from tests.tiny_system import DIM, N_CLUSTERS, ToyEncoder, make_parts, speech
+from vectok import api, audio, cli, release
+from vectok.layout import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    return make_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(autouse=True)
+def toy_encoder(monkeypatch):
+    monkeypatch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
+
+
+@pytest.fixture(scope="module")
+def model(parts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
+        return api.load_parts(parts)
+
+
+@pytest.fixture
+def packed(parts, tmp_path, monkeypatch):
+    """The tiny system as a release."""
+    monkeypatch.setattr(release, "parts_of_profile", lambda profile: parts)
+    monkeypatch.setattr(release, "_metrics", lambda profile: {})
+    return release.pack("embedded", tmp_path / "vectok-embedded")
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two recordings below a folder, and one of a target speaker."""
+    audio.write(tmp_path / "in" / "a.wav", speech(16_100, 3))
+    audio.write(tmp_path / "in" / "deep" / "b.flac", speech(20_000, 4))
+    audio.write(tmp_path / "target.wav", speech(40_000, 5))
+    return tmp_path
+
+
+@pytest.mark.parametrize("n_samples", [320, 321, 639, 640, 16_001])
+def test_encode_gives_a_token_a_frame(model, n_samples):
+    vectors, tokens, pieces = model.encode(speech(n_samples, 1))
+    n_frames = -(-n_samples // 320)
+    assert vectors.shape == (n_frames, DIM) and tokens.shape == (n_frames,)
+    assert int(tokens.max()) < N_CLUSTERS
+    assert torch.equal(model.tokenizer.decode(pieces), tokens)
+
+
+@pytest.mark.parametrize("n_samples", [320, 321, 16_001, 400_000])
+def test_convert_is_as_long_as_its_source_and_finite(model, n_samples):
+    converted = model.convert(speech(n_samples, 1), speech(32_000, 2))
+    assert converted.shape == (n_samples,) and converted.dtype == torch.float32
+    assert torch.isfinite(converted).all() and float(converted.abs().max()) <= 1
+
+
+def test_convert_is_encode_then_decode_and_deterministic(model):
+    source, target = speech(16_001, 1), speech(32_000, 2)
+    converted = model.convert(source, target)
+    assert torch.equal(converted, model.convert(source, target))
+    assert torch.equal(converted, model.decode(model.encode(source).tokens, target)[:16_001])
+    assert torch.equal(converted, model.convert(source, model.prompt_vectors(target)))
+    assert not torch.equal(converted, model.convert(source, speech(32_000, 9)))
+
+
+def test_a_path_and_its_samples_give_the_same(model, recordings):
+    samples = audio.read(recordings / "in" / "a.wav")
+    for given in (recordings / "in" / "a.wav", str(recordings / "in" / "a.wav")):
+        assert torch.equal(model.encode(given).tokens, model.encode(samples).tokens)
+    by_path = model.convert(recordings / "in" / "a.wav", recordings / "target.wav")
+    assert torch.equal(by_path, model.convert(samples, audio.read(recordings / "target.wav")))
+
+
+def test_vectors_decode_without_a_prompt(model):
+    vectors = model.encode(speech(16_000, 1)).vectors
+    assert model.decode(vectors).shape == (16_000,)
+    with pytest.raises(ValueError, match="leave the prompt out"):
+        model.decode(vectors, speech(32_000, 2))
+
+
+def test_decode_says_what_is_wrong(model):
+    tokens, prompt = torch.tensor([0, 1, 2]), speech(32_000, 2)
+    with pytest.raises(ValueError, match="give a prompt"):
+        model.decode(tokens)
+    with pytest.raises(ValueError, match="audio goes through encode or convert"):
+        model.decode(speech(1000, 1), prompt)
+    with pytest.raises(ValueError, match=r"tokens in \[0, 12\)"):
+        model.decode(torch.tensor([0, 12]), prompt)
+    with pytest.raises(ValueError, match="expected tokens"):
+        model.decode(torch.tensor([], dtype=torch.int64), prompt)
+    with pytest.raises(ValueError, match=rf"\[frames, {DIM}\]"):
+        model.decode(torch.zeros(3, DIM + 1))
+
+
+def test_bad_audio_has_a_clear_line(model, tmp_path):
+    with pytest.raises(ValueError, match="one frame"):
+        model.encode(torch.zeros(319))
+    with pytest.raises(ValueError, match="NaN"):
+        model.encode(torch.full((1000,), torch.nan))
+    with pytest.raises(ValueError, match="average the channels"):
+        model.encode(torch.zeros(2, 1000))
+    with pytest.raises(ValueError, match="average the channels"):
+        model.convert(speech(1000, 1), torch.zeros(2, 32_000))
+    with pytest.raises(ValueError, match="nothing.wav"):
+        model.encode(tmp_path / "nothing.wav")
+
+
+def test_prompts_are_long_enough_and_not_silent(model):
+    assert len(model.prompt_vectors(speech(16_000, 1))) == 50
+    with pytest.raises(ValueError, match="at least 1 s, got 0.98 s"):
+        model.prompt_vectors(speech(15_680, 1))
+    with pytest.raises(ValueError, match="at least 1 s, got 0.2 s"):
+        model.prompt_vectors(torch.zeros(10, DIM))
+    with pytest.raises(ValueError, match="silent"):
+        model.prompt_vectors(torch.zeros(32_000))
+
+
+def test_the_vectors_of_a_prompt_are_those_of_encode(model):
+    prompt = speech(32_000, 2)
+    assert torch.equal(model.prompt_vectors(prompt), model.encode(prompt).vectors)
+
+
+def test_parts_of_different_runs_are_refused(parts, tmp_path):
+    from vectok.kmeans import KMeansConfig, load_codebook, save_codebook
+
+    save_codebook(tmp_path / "kmeans", load_codebook(parts.kmeans) + 1, KMeansConfig(n_clusters=12, n_fit_frames=100))
+    with pytest.raises(ValueError, match="another codebook"):
+        api.load_parts(parts._replace(kmeans=tmp_path / "kmeans"))
+    save_codebook(tmp_path / "kmeans", torch.zeros(9, DIM), KMeansConfig(n_clusters=9, n_fit_frames=100))
+    with pytest.raises(ValueError, match="n_clusters of the codec: expected 9, got 12"):
+        api.load_parts(parts._replace(kmeans=tmp_path / "kmeans"))
+
+
+def test_an_unknown_profile_and_a_missing_stage_are_named(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="embedded, paper"):
+        vectok.load("embeded")
+    with pytest.raises(ValueError, match="SHA256SUMS"):
+        vectok.load(tmp_path)
+    monkeypatch.setattr(release, "stage_folder", lambda profile, stage: tmp_path / profile / stage)
+    with pytest.raises(ValueError, match="features, kmeans, bpe, codec, vocoder_tuning make: run `make repro`"):
+        vectok.load("embedded")
+
+
+def test_a_release_loads_and_converts_as_its_parts_do(model, packed):
+    loaded = vectok.load(packed)
+    source, target = speech(16_001, 1), speech(32_000, 2)
+    assert torch.equal(loaded.convert(source, target), model.convert(source, target))
+    names = {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()}
+    assert names == {
+        "README.md", "SHA256SUMS", "metrics.json", "encoder/config.json", "encoder/statistics.safetensors",
+        "kmeans/config.json", "kmeans/codebook.safetensors", "bpe/config.json", "bpe/bpe.model",
+        "codec/config.json", "codec/model.safetensors", "vocoder/config.json", "vocoder/model.safetensors",
+    }  # fmt: skip
+    card = (packed / "README.md").read_text()
+    assert "Allison Smith" in card and "consent" in card and "CC BY-SA 3.0" in card and "Apache-2.0" in card
+    assert not packed.with_name(packed.name + ".partial").exists()
+
+
+def test_a_changed_release_is_refused(packed):
+    weights = load_file(packed / "codec" / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, packed / "codec" / "model.safetensors")
+    with pytest.raises(ValueError, match="codec/model.safetensors: missing or not the published file"):
+        vectok.load(packed)
+    (packed / "codec" / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="codec/model.safetensors: missing"):
+        vectok.load(packed)
+    lines = (packed / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (packed / "SHA256SUMS").write_text("".join(line for line in lines if "codec/model" not in line))
+    with pytest.raises(ValueError, match="does not name codec/model.safetensors"):
+        vectok.load(packed)
+
+
+def test_parameters_are_counted_from_the_header(tmp_path):
+    save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, tmp_path / "w.safetensors")
+    assert release.n_parameters(tmp_path / "w.safetensors") == 17
+
+
+def test_convert_goes_on_after_a_bad_file(packed, recordings, capsys):
+    (recordings / "in" / "broken.wav").write_bytes(b"RIFF no audio")
+    (recordings / "in" / "notes.txt").write_text("not asked for")
+    out = recordings / "out"
+    arguments = ["convert", str(recordings / "in"), "--target", str(recordings / "target.wav")]
+    assert cli.main([*arguments, "--out", str(out), "--model", str(packed)]) == 1
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) == ["a.wav", "deep/b.wav"]
+    assert len(audio.read(out / "a.wav")) == 16_100
+    errors = capsys.readouterr().err
+    assert errors.count("broken.wav") == 1 and "2 of 3 files done" in errors
+
+
+def test_encode_then_decode_by_files_is_convert(packed, model, recordings):
+    source, target = str(recordings / "in"), str(recordings / "target.wav")
+    common = ["--model", str(packed), "--out"]
+    assert cli.main(["encode", source, "--vectors", *common, str(recordings / "tokens")]) == 0
+    with np.load(recordings / "tokens" / "a.npz", allow_pickle=False) as arrays:
+        assert arrays["tokens"].dtype == np.uint16 and len(arrays["tokens"]) == 51 and arrays["n_samples"] == 16_100
+        assert arrays["vectors"].shape == (51, DIM) and arrays["vectors"].dtype == np.float16
+    assert cli.main(["decode", str(recordings / "tokens"), "--prompt", target, *common, str(recordings / "back")]) == 0
+    converted = model.convert(recordings / "in" / "a.wav", target)
+    torch.testing.assert_close(audio.read(recordings / "back" / "a.wav"), converted, rtol=0, atol=1e-4)
+    assert not list(recordings.rglob("*.partial"))
+
+
+def test_tokens_of_another_codebook_or_no_tokens_are_refused(packed, recordings, capsys):
+    np.savez(recordings / "other.npz", tokens=np.zeros(3, np.uint16), n_samples=960, codebook_sha256="x")
+    (recordings / "junk.npz").write_bytes(b"junk")
+    inputs = [str(recordings / name) for name in ("other.npz", "junk.npz", "absent.npz")]
+    prompt = ["--prompt", str(recordings / "target.wav"), "--out", str(recordings / "out"), "--model", str(packed)]
+    assert cli.main(["decode", *inputs, *prompt]) == 1
+    errors = capsys.readouterr().err
+    assert "other.npz: made with another codebook" in errors
+    assert "junk.npz: expected a token file" in errors and "absent.npz" in errors
+    assert not (recordings / "out").exists()
+
+
+def test_a_short_target_and_a_missing_model_end_the_command(packed, recordings, capsys):
+    audio.write(recordings / "short.wav", speech(3_200, 1))
+    arguments = ["convert", str(recordings / "in"), "--out", str(recordings / "out"), "--target"]
+    assert cli.main([*arguments, str(recordings / "short.wav"), "--model", str(packed)]) == 1
+    assert "short.wav: expected a prompt of at least 1 s" in capsys.readouterr().err
+    assert cli.main([*arguments, str(recordings / "target.wav"), "--model", "nothing"]) == 1
+    assert "error: nothing: expected a profile" in capsys.readouterr().err
+    assert not (recordings / "out").exists()
+
+
+def test_jobs_keep_their_places_and_never_replace_an_input(recordings):
+    inside = recordings / "in"
+    jobs = cli.find_jobs([inside, recordings / "target.wav"], inside / "out", cli.AUDIO_SUFFIXES, ".wav")
+    assert [job.output.relative_to(inside / "out").as_posix() for job in jobs] == ["a.wav", "deep/b.wav", "target.wav"]
+    audio.write(inside / "out" / "a.wav", speech(640, 1))
+    assert len(cli.find_jobs([inside], inside / "out", cli.AUDIO_SUFFIXES, ".wav")) == 2
+    with pytest.raises(ValueError, match="would be replaced"):
+        cli.find_jobs([inside / "a.wav"], inside, cli.AUDIO_SUFFIXES, ".wav")
+    audio.write(inside / "a.flac", speech(640, 1))
+    with pytest.raises(ValueError, match="would both become"):
+        cli.find_jobs([inside], recordings / "out", cli.AUDIO_SUFFIXES, ".wav")
+    (recordings / "empty").mkdir()
+    with pytest.raises(ValueError, match="no file with one of"):
+        cli.find_jobs([recordings / "empty"], recordings / "out", cli.AUDIO_SUFFIXES, ".wav")
+
+
+def test_help_names_the_verbs():
+    done = subprocess.run(
+        [sys.executable, "-m", "vectok.cli", "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert all(verb in done.stdout for verb in ("encode", "decode", "convert"))
+
+
+@pytest.mark.slow
+def test_the_embedded_system_converts_a_sample(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    try:
+        model = vectok.load("embedded")
+    except ValueError as error:
+        pytest.skip(str(error))
+    sample = sorted((REPOSITORY / "data" / "sample").rglob("*.g722"))
+    longest = sorted(sample, key=lambda path: path.stat().st_size)[-2:]
+    source, target = (audio.read(path) for path in longest)
+    converted = model.convert(source, target)
+    assert converted.shape == source.shape and 0.01 < float(converted.abs().max()) <= 1
+    assert json.loads((release.parts_of_profile("embedded").kmeans / "config.json").read_text())["n_clusters"] == 300

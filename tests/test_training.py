@@ -1,0 +1,101 @@
+"""The training loop: resumed equals uninterrupted, schedules, players in turn, failures."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from vectok.training import Objective, TrainingConfig, finish, fit, rate_at
+
+CONFIG = TrainingConfig(n_steps=12, learning_rate=0.05, n_warmup_steps=3, precision="no", save_every_steps=4, seed=0)
+
+
+class Regression(Objective):
+    """Two players, the second of which rests on even steps; dropout, so that the random state matters."""
+
+    def __init__(self, fail_at=None):
+        torch.manual_seed(1)
+        self.first = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.second = nn.Linear(3, 1)
+        self.fail_at = fail_at
+
+    def players(self):
+        return {"first": self.first, "second": self.second}
+
+    def losses(self, player, batch, step):
+        if step == self.fail_at:
+            raise KeyboardInterrupt
+        if player == "second" and step % 2 == 0:
+            return {}
+        return {f"{player}_mse": (self.players()[player](batch) - batch.sum(-1, keepdim=True)).square().mean()}
+
+
+def batch_at(step):
+    return torch.randn(16, 3, generator=torch.Generator().manual_seed(step))
+
+
+def weights(objective):
+    return torch.cat([p.detach().flatten() for module in objective.players().values() for p in module.parameters()])
+
+
+def test_resumed_equals_uninterrupted(tmp_path):
+    whole, killed = Regression(), Regression(fail_at=9)
+    torch.manual_seed(5)
+    history = fit(whole, batch_at, CONFIG, tmp_path / "whole", "test")
+    torch.manual_seed(5)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, batch_at, CONFIG, tmp_path / "killed", "test")
+    resumed = Regression()
+    torch.manual_seed(99)
+    again = fit(resumed, batch_at, CONFIG, tmp_path / "killed", "test")
+    assert torch.equal(weights(resumed), weights(whole))
+    pd.testing.assert_frame_equal(again, history)
+
+
+def test_state_of_another_configuration_is_not_resumed(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        fit(Regression(fail_at=9), batch_at, CONFIG, tmp_path, "test")
+    other = dataclasses.replace(CONFIG, learning_rate=0.01, n_steps=3)
+    assert fit(Regression(), batch_at, other, tmp_path, "test")["step"].tolist() == [0, 1, 2]
+    assert "another configuration" in capsys.readouterr().out
+
+
+def test_finish_clears_the_state(tmp_path):
+    fit(Regression(), batch_at, CONFIG, tmp_path, "test")
+    assert (tmp_path / "state.pt").exists()
+    finish(tmp_path)
+    finish(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_trains_exactly_its_steps_and_reduces_the_loss(tmp_path):
+    objective = Regression()
+    history = fit(
+        objective, batch_at, TrainingConfig(n_steps=200, learning_rate=0.05, precision="no"), tmp_path, "test"
+    )
+    assert history["step"].tolist() == list(range(200))
+    assert history["second_mse"].dropna().iloc[-1] < 0.05 * history["second_mse"].dropna().iloc[0]
+    assert history["second_mse"].isna().sum() == 100
+    assert not objective.first.training
+
+
+def test_a_player_that_rests_stands_still(tmp_path):
+    objective = Regression()
+    before = objective.second.weight.detach().clone()
+    fit(objective, batch_at, TrainingConfig(n_steps=1, learning_rate=0.1, precision="no"), tmp_path, "test")
+    assert torch.equal(objective.second.weight, before)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
+    with pytest.raises(FloatingPointError, match="first_mse"):
+        fit(Regression(), lambda step: torch.full((4, 3), torch.nan), CONFIG, tmp_path, "test")
+
+
+def test_rate_rises_then_falls_to_its_final_share():
+    config = TrainingConfig(n_steps=100, learning_rate=2.0, n_warmup_steps=10, final_rate=0.1)
+    rates = [rate_at(step, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0)
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.2, abs=0.01)

@@ -1,0 +1,56 @@
+"""A whole system of tiny random parts, saved as the stages of a profile would save it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vectok import bpe, features, kmeans
+from vectok.codec import InverseKMeans, InverseKMeansConfig
+from vectok.encoders import SpeechEncoder
+from vectok.release import Parts
+from vectok.vocoder.istft import SourceFilter, SourceFilterConfig
+
+DIM, N_CLUSTERS, N_VOCAB = 16, 12, 20
+
+
+class ToyEncoder(SpeechEncoder):
+    """A fixed random projection of each frame's samples."""
+
+    def __init__(self) -> None:
+        super().__init__("toy", DIM, 1, "0" * 64, torch.device("cpu"))
+        self.projection = torch.randn(320, DIM, generator=torch.Generator().manual_seed(0))
+
+    def _encode_windows(self, windows: list[Tensor], layers: Sequence[int]) -> list[Tensor]:
+        return [torch.stack([window.reshape(-1, 320) @ self.projection] * len(layers)) for window in windows]
+
+
+def speech(n_samples: int, seed: int) -> Tensor:
+    """Noise with an envelope."""
+    noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(seed))
+    return (0.1 * noise * (1 + torch.sin(torch.arange(n_samples) / 900))).clamp(-1, 1)
+
+
+def make_parts(folder: Path) -> Parts:
+    """Saves every part below ``folder``."""
+    torch.manual_seed(0)
+    parts = Parts(folder / "encoder", folder / "kmeans", folder / "bpe", folder / "codec", folder / "vocoder")
+    encoder = ToyEncoder()
+    statistics = features.fit_statistics(encoder, 1, [speech(32_000, 0)])
+    vectoriser = features.Vectoriser(encoder, 1, statistics)
+    vectoriser.save(parts.encoder)
+    config = kmeans.KMeansConfig(n_clusters=N_CLUSTERS, n_fit_frames=100)
+    centroids = kmeans.fit_in_memory(kmeans.centre(vectoriser.vectorise(speech(32_000, 1))).clone(), config).centroids
+    kmeans.save_codebook(parts.kmeans, centroids, config)
+    tokens = kmeans.assign(vectoriser.vectorise(speech(320_000, 2)), centroids)
+    settings = bpe.BPEConfig(n_vocab=N_VOCAB, n_clusters=N_CLUSTERS)
+    bpe.save(parts.bpe / "bpe.model", bpe.train([tokens], settings))
+    (parts.bpe / "config.json").write_text('{"n_vocab": 20}\n')
+    sizes = InverseKMeansConfig(
+        vector_dim=DIM, n_clusters=N_CLUSTERS, dim=16, n_blocks=1, n_heads=2, ffn_dim=32, kernel_size=3,
+        dropout=0.0, macaron=False, residual=True,
+    )  # fmt: skip
+    InverseKMeans(sizes, centroids).eval().save(parts.codec)
+    SourceFilter(SourceFilterConfig(dim=DIM, width=16, n_slow_blocks=1, n_fast_blocks=1)).eval().save(parts.vocoder)
+    return parts

@@ -1,0 +1,226 @@
+"""The inverse K-means model: from semantic tokens and a prompt of the target speaker back to speech vectors.
+
+Source: Vec-Tok Speech (arXiv v1), the codec decoder: a Conformer over the prompt's vectors and the centroids of the
+tokens. *Deviation* (flag ``residual``): the output starts from the token's centroid plus a share of the prompt's mean,
+since the tokens are those of mean-removed vectors, and the Conformer, whose head begins at zero, learns the rest.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vectok.conformer import Conformer, ConformerConfig, pack, reorder
+
+# The mean of three seconds is half voice, half what happens to be said: this share of it predicts the mean of another
+# utterance of the same voice best. It is where the learnt gain of each channel starts.
+_INITIAL_GAIN = 0.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseKMeansConfig:
+    """Sizes of the inverse K-means model.
+
+    Arguments:
+        vector_dim: Dimension of the speech vectors and of the centroids.
+        n_clusters: Number of tokens; the id ``n_clusters`` itself stands for a masked token.
+        dim: Width of the Conformer.
+        n_blocks: Conformer blocks.
+        n_heads: Attention heads.
+        ffn_dim: Inner width of the feed-forward layers.
+        kernel_size: Frames that a convolution sees, odd.
+        dropout: Probability of dropping.
+        macaron: Two half-step feed-forward layers a block, or one.
+        residual: Output = centroid + gain * mean of the prompt + Conformer, instead of the Conformer alone.
+        window_frames: Longest stretch of tokens, and of prompt, that goes through the Conformer at once in
+            :meth:`InverseKMeans.reconstruct`: about what it was trained on.
+        overlap_frames: Frames that two such stretches share and cross-fade.
+    """
+
+    vector_dim: int
+    n_clusters: int
+    dim: int
+    n_blocks: int
+    n_heads: int
+    ffn_dim: int
+    kernel_size: int
+    dropout: float
+    macaron: bool
+    residual: bool
+    window_frames: int = 300
+    overlap_frames: int = 50
+
+    def conformer(self) -> ConformerConfig:
+        """The part that is the Conformer's."""
+        return ConformerConfig(
+            dim=self.dim,
+            n_blocks=self.n_blocks,
+            n_heads=self.n_heads,
+            ffn_dim=self.ffn_dim,
+            kernel_size=self.kernel_size,
+            dropout=self.dropout,
+            macaron=self.macaron,
+        )
+
+
+def prompt_mean(
+    prompt: Float[Tensor, "batch prompt dim"], prompt_mask: Bool[Tensor, "batch prompt"]
+) -> Float[Tensor, "batch dim"]:
+    r"""Mean of each prompt over its valid frames: :math:`\bar p = \sum_t m_t p_t / \sum_t m_t`.
+
+    Example:
+        >>> prompt_mean(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]]))
+        tensor([[2.]])
+    """
+    kept = prompt.masked_fill(~prompt_mask[..., None], 0.0)
+    return kept.sum(1) / prompt_mask.sum(1, keepdim=True).clamp(min=1)
+
+
+class InverseKMeans(nn.Module):
+    r"""Vectors from tokens s and a prompt p.
+
+    .. math:: \hat x_t = c_{s_t} + g \odot \bar p + W\, \mathrm{Conformer}([p; c_s])_t
+
+    Source: Vec-Tok Speech, the codec decoder. *Deviation*: the first two terms, with the learnt gain g (``residual``).
+    Arguments:
+        config: Sizes.
+        centroids: The K-means codebook, frozen; zeros (to be loaded) when it is not given.
+    Raises:
+        ValueError: The codebook's shape is not that of the config.
+    """
+
+    def __init__(self, config: InverseKMeansConfig, centroids: Float[Tensor, "clusters dim"] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        expected = (config.n_clusters, config.vector_dim)
+        centroids = torch.zeros(expected) if centroids is None else centroids
+        if tuple(centroids.shape) != expected:
+            raise ValueError(f"expected centroids of shape {expected}, got {tuple(centroids.shape)}")
+        self.register_buffer("centroids", centroids.clone())
+        self.from_token = nn.Linear(config.vector_dim, config.dim)
+        self.from_prompt = nn.Linear(config.vector_dim, config.dim)
+        self.mask_embedding = nn.Parameter(torch.zeros(config.dim))
+        self.segment_embedding = nn.Parameter(torch.randn(2, config.dim) * 0.02)
+        self.conformer = Conformer(config.conformer())
+        self.head = nn.Linear(config.dim, config.vector_dim)
+        if config.residual:
+            self.gain = nn.Parameter(torch.full((config.vector_dim,), _INITIAL_GAIN))
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+    def extra_repr(self) -> str:
+        """The numbers that matter."""
+        return f"parameters={sum(p.numel() for p in self.parameters()):,}, residual={self.config.residual}"
+
+    def look_up(self, tokens: Int[Tensor, "batch frames"]) -> Float[Tensor, "batch frames dim"]:
+        """Centroids of the tokens; zeros, the centroids' own centre, for masked ones."""
+        masked = tokens == self.config.n_clusters
+        return self.centroids[tokens.masked_fill(masked, 0)].masked_fill(masked[..., None], 0.0)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch frames"],
+        token_mask: Bool[Tensor, "batch frames"],
+        prompt: Float[Tensor, "batch prompt dim"],
+        prompt_mask: Bool[Tensor, "batch prompt"],
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Predicts a vector for each token, in the voice of the prompt.
+
+        Arguments:
+            tokens: Cluster ids, 50 a second; ``n_clusters`` for a masked one.
+            token_mask: True where a token is real; False is padding, whose value is never used.
+            prompt: Standardised vectors of the target speaker, from any utterance.
+            prompt_mask: True where a prompt frame is real.
+        """
+        tokens = tokens.masked_fill(~token_mask, 0)
+        prompt = prompt.masked_fill(~prompt_mask[..., None], 0.0)
+        centroids = self.look_up(tokens)
+        hidden = self._hidden(tokens, centroids, token_mask, prompt, prompt_mask)
+        correction = self.head(hidden).to(prompt.dtype)
+        if not self.config.residual:
+            return correction
+        return centroids + self.gain * prompt_mean(prompt, prompt_mask)[:, None] + correction
+
+    def _hidden(
+        self, tokens: Tensor, centroids: Tensor, token_mask: Tensor, prompt: Tensor, prompt_mask: Tensor
+    ) -> Float[Tensor, "batch frames dim"]:
+        """The Conformer over prompt and tokens, packed: prompts of any padding stand directly before the tokens."""
+        masked = (tokens == self.config.n_clusters)[..., None]
+        content = self.from_token(centroids) + masked * self.mask_embedding + self.segment_embedding[1]
+        voice = self.from_prompt(prompt) + self.segment_embedding[0]
+        mask = torch.cat([prompt_mask, token_mask], 1)
+        order = pack(mask)
+        packed = self.conformer(reorder(torch.cat([voice, content], 1), order), mask.gather(1, order))
+        return reorder(packed, order.argsort(1))[:, prompt.shape[1] :]
+
+    @torch.no_grad()
+    def reconstruct(
+        self, tokens: Int[Tensor, " frames"], prompt: Float[Tensor, "prompt dim"]
+    ) -> Float[Tensor, "frames dim"]:
+        """Vectors of one utterance of any length, in overlapping windows that are cross-faded.
+
+        Arguments:
+            tokens: Cluster ids of the source utterance.
+            prompt: Standardised vectors of the target speaker; frames beyond ``window_frames`` only sharpen its mean.
+        Raises:
+            ValueError: No tokens, no prompt, a token outside the codebook, or a prompt of another dimension.
+        """
+        self._check(tokens, prompt)
+        window, overlap = self.config.window_frames, self.config.overlap_frames
+        near = prompt[:window]
+        vectors = torch.zeros(len(tokens), self.config.vector_dim, device=prompt.device)
+        weights = torch.zeros(len(tokens), 1, device=prompt.device)
+        for start in range(0, max(1, len(tokens) - overlap), window - overlap):
+            part = tokens[start : start + window].long()[None]
+            mask, near_mask = torch.ones_like(part, dtype=torch.bool), torch.ones(1, len(near), dtype=torch.bool)
+            weight = _fade(part.shape[1], overlap).to(prompt.device)
+            vectors[start : start + window] += weight * self(part, mask, near[None], near_mask.to(prompt.device))[0]
+            weights[start : start + window] += weight
+        moved = self.gain * (prompt.mean(0) - near.mean(0)) if self.config.residual else 0.0
+        return vectors / weights + moved
+
+    def _check(self, tokens: Tensor, prompt: Tensor) -> None:
+        if not len(tokens) or not len(prompt):
+            raise ValueError(f"expected tokens and a prompt, got {len(tokens)} tokens and {len(prompt)} prompt frames")
+        if prompt.shape[1] != self.config.vector_dim:
+            raise ValueError(f"expected prompt vectors of dim {self.config.vector_dim}, got {prompt.shape[1]}")
+        if int(tokens.min()) < 0 or int(tokens.max()) >= self.config.n_clusters:
+            raise ValueError(
+                f"expected tokens in [0, {self.config.n_clusters}), got {int(tokens.min())} to {int(tokens.max())}: "
+                "were they made with this model's codebook?"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json and model.safetensors beside their place, then moves the folder there."""
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, partial / "model.safetensors")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "InverseKMeans":
+        """Reads what :meth:`save` wrote, ready for inference.
+
+        Raises:
+            ValueError: The folder holds no such model.
+        """
+        if not (folder / "config.json").exists():
+            raise ValueError(f"no inverse K-means model in {folder}: run the codec stage first")
+        model = cls(InverseKMeansConfig(**json.loads((folder / "config.json").read_text())))
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return model.eval()
+
+
+def _fade(n_frames: int, overlap: int) -> Float[Tensor, "frames 1"]:
+    """Weights that rise over the first frames and fall over the last, and never reach zero."""
+    distance = torch.minimum(torch.arange(n_frames) + 1, n_frames - torch.arange(n_frames))
+    return (distance / (overlap + 1)).clamp(max=1.0)[:, None]

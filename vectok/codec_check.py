@@ -1,0 +1,114 @@
+"""Looks at an inverse K-means model on dev: does it beat what needs no training, and does the prompt decide?"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vectok.codec import InverseKMeans
+from vectok.codec_data import TokenisedStore
+from vectok.codec_training import masked_mse, ssim
+from vectok.store import FeatureStore
+
+
+def prompt_of(store: FeatureStore, speaker: str, n_frames: int) -> Float[Tensor, "prompt dim"]:
+    """The speaker's first training utterances, joined until there are ``n_frames``.
+
+    Raises:
+        ValueError: The speaker has no training utterance.
+    """
+    index = store.index
+    utterances = index.loc[(index["speaker"] == speaker) & (index["split"] == "train"), "utterance"]
+    if utterances.empty:
+        raise ValueError(f"expected a training utterance of {speaker!r} in {store.folder}, found none")
+    parts, missing = [], n_frames
+    for utterance in utterances:
+        parts.append(store.vectors(utterance, 0, missing))
+        missing -= len(parts[-1])
+        if missing <= 0:
+            break
+    return torch.cat(parts)
+
+
+def dev_utterances(store: FeatureStore, n_per_language: int, n_min_frames: int, seed: int) -> pd.DataFrame:
+    """A seeded sample of the dev split, the same number for each language as far as they last."""
+    index = store.index
+    dev = index[(index["split"] == "dev") & (index["n_frames"] >= n_min_frames)]
+    return dev.sample(frac=1.0, random_state=seed).groupby("language").head(n_per_language).sort_values("utterance")
+
+
+def predictions(
+    model: InverseKMeans, tokens: Int[Tensor, " frames"], prompt: Float[Tensor, "prompt dim"]
+) -> dict[str, Float[Tensor, "frames dim"]]:
+    """The model's vectors and those of its two floors: the centroids alone, and the centroids + the prompt's mean."""
+    centroids = model.centroids[tokens]
+    return {
+        "centroids": centroids,
+        "centroids + prompt mean": centroids + prompt.mean(0),
+        "inverse K-means": model.reconstruct(tokens, prompt),
+    }
+
+
+def compare(predicted: Float[Tensor, "frames dim"], target: Float[Tensor, "frames dim"]) -> dict[str, float]:
+    """``mse``, ``ssim`` and mean ``cosine`` of two utterances of equal length."""
+    mask = torch.ones(1, len(target), dtype=torch.bool)
+    return {
+        "mse": float(masked_mse(predicted[None], target[None], mask)),
+        "ssim": float(ssim(predicted[None], target[None], mask)),
+        "cosine": float(torch.cosine_similarity(predicted, target, dim=-1).mean()),
+    }
+
+
+def held_out_scores(model: InverseKMeans, source: TokenisedStore, dev: pd.DataFrame, n_prompt: int) -> pd.DataFrame:
+    """Scores of the model and its floors on dev utterances, prompted by their own speaker's training utterances.
+
+    Returns: One row for each utterance and system: ``utterance, language, system, mse, ssim, cosine``.
+    """
+    rows = []
+    for item in dev.itertuples():
+        target = source.store.vectors(item.utterance)
+        prompt = prompt_of(source.store, item.speaker, n_prompt)
+        for system, predicted in predictions(model, source.tokens.tokens(item.utterance), prompt).items():
+            labels = {"utterance": item.utterance, "language": item.language, "system": system}
+            rows.append(labels | compare(predicted, target))
+    return pd.DataFrame(rows)
+
+
+def voice_means(store: FeatureStore, n_utterances: int) -> dict[str, Float[Tensor, " dim"]]:
+    """Mean vector of each training speaker, over the frames of some of its utterances."""
+    train = store.index[store.index["split"] == "train"]
+    some = train.groupby("speaker").head(n_utterances).groupby("speaker")["utterance"]
+    return {
+        speaker: torch.cat([store.vectors(utterance) for utterance in utterances]).mean(0)
+        for speaker, utterances in some
+    }
+
+
+def conversion_scores(
+    model: InverseKMeans, source: TokenisedStore, dev: pd.DataFrame, speakers: Sequence[str], n_prompt: int
+) -> pd.DataFrame:
+    r"""Converts dev utterances to other speakers: is the output's mean nearer to the target's than to the source's?
+
+    Distances are :math:`\lVert \bar y - \bar v \rVert / \sqrt{D}`, between the mean of the output and a voice's mean.
+    Returns: One row for each utterance, target and system: ``language, source, target, system, to_target, to_source``.
+    """
+    means, rows = voice_means(source.store, 50), []
+    prompts = {speaker: prompt_of(source.store, speaker, n_prompt) for speaker in speakers}
+    for item in dev.itertuples():
+        tokens = source.tokens.tokens(item.utterance)
+        for target in sorted(set(speakers) - {item.speaker}):
+            labels = {"language": item.language, "source": item.speaker, "target": target}
+            for system, vectors in predictions(model, tokens, prompts[target]).items():
+                distances = {
+                    "to_target": _distance(vectors.mean(0), means[target]),
+                    "to_source": _distance(vectors.mean(0), means[item.speaker]),
+                }
+                rows.append(labels | {"system": system} | distances)
+    return pd.DataFrame(rows)
+
+
+def _distance(one: Float[Tensor, " dim"], other: Float[Tensor, " dim"]) -> float:
+    """Root mean squared difference over the channels."""
+    return float((one - other).square().mean().sqrt())

@@ -1,0 +1,194 @@
+"""Training sequences of the inverse K-means model: tokens, target vectors, and a prompt in the target's voice.
+
+A batch is a pure function of (seed, step). Real and pseudo speakers take turns, each speaker as often as the next.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from vectok.codec_training import CodecBatch
+from vectok.frames import frames_of_seconds
+from vectok.store import FeatureStore
+from vectok.tokens import TokenTable
+
+_BUCKETS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecDataConfig:
+    """How training sequences are drawn.
+
+    Arguments:
+        batch_size: Sequences a batch.
+        min_prompt_seconds: Shortest prompt that is drawn (a short utterance may give less).
+        max_prompt_seconds: Longest prompt.
+        min_target_seconds: Shorter utterances are no targets.
+        max_target_seconds: Longer utterances are cropped to it at random.
+        real_share: Share of sequences by real speakers; the others are by pseudo speakers.
+        mask_rate: Share of the tokens that are masked in one half of the sequences.
+        replace_rate: Share of the tokens that are replaced by random ones in the other half.
+        swap_rate: Share of the sequences whose tokens come from another voice's rendition of the same recording, frame
+            by frame in step with the target, where there is one: conversion itself, learnt.
+        seed: Of everything that is drawn.
+    """
+
+    batch_size: int
+    min_prompt_seconds: float
+    max_prompt_seconds: float
+    min_target_seconds: float
+    max_target_seconds: float
+    real_share: float
+    mask_rate: float
+    replace_rate: float
+    swap_rate: float
+    seed: int
+
+
+class TokenisedStore(NamedTuple):
+    """A store with its tokens."""
+
+    store: FeatureStore
+    tokens: TokenTable
+
+
+class _Utterance(NamedTuple):
+    """An utterance of one of the sources, and the recording that it renders."""
+
+    utterance: str
+    speaker: str
+    n_frames: int
+    source: int
+    pseudo: bool
+    origin: str
+
+
+class _Drawn(NamedTuple):
+    """One training sequence before it is read: two utterances, and how many frames of target."""
+
+    target: _Utterance
+    prompt: _Utterance
+    n_frames: int
+
+
+def corrupt(
+    tokens: Int[Tensor, " frames"], n_clusters: int, mask_rate: float, replace_rate: float, random: np.random.Generator
+) -> Int[Tensor, " frames"]:
+    """Masks a share of the tokens, or else replaces a share by random ones; a coin decides which.
+
+    Source: the paper's "mask 10 % of the tokens, or replace 10 %".
+    Arguments:
+        tokens: Cluster ids.
+        n_clusters: Size of the codebook, and the id of a masked token.
+        mask_rate: Probability of each token if the sequence is masked.
+        replace_rate: Probability of each token if the sequence has replacements.
+        random: Source of the coins.
+    """
+    masks = random.random() < 0.5
+    hit = torch.from_numpy(random.random(len(tokens)) < (mask_rate if masks else replace_rate))
+    others = torch.from_numpy(random.integers(0, n_clusters, len(tokens)))
+    return torch.where(hit, n_clusters if masks else others, tokens)
+
+
+class CodecBatches:
+    """The batch of each step: call it with the step's number.
+
+    Arguments:
+        sources: Stores with their tokens; only utterances of the split ``train`` are used. An index with the column
+            ``source_utterance`` holds pseudo speakers' renditions of the recordings that the column names.
+        n_clusters: Size of the codebook.
+        config: How sequences are drawn.
+    Raises:
+        ValueError: No training utterance is long enough.
+    """
+
+    def __init__(self, sources: Sequence[TokenisedStore], n_clusters: int, config: CodecDataConfig) -> None:
+        self.sources, self.n_clusters, self.config = sources, n_clusters, config
+        self.table = _table(sources, frames_of_seconds(config.min_target_seconds))
+        self._utterances = [_Utterance(*row) for row in self.table.itertuples(index=False, name=None)]
+        longest = frames_of_seconds(config.max_target_seconds)
+        self.crops = np.minimum(self.table["n_frames"].to_numpy(), longest)
+        self._rows = self.table.groupby("speaker", sort=True).indices
+        pseudo = self.table.groupby("speaker")["pseudo"].first()
+        self._speakers = {kind: sorted(pseudo.index[pseudo == kind]) for kind in (False, True)}
+        self._renditions = self.table.groupby(["origin", "n_frames"]).indices
+
+    def __call__(self, step: int) -> CodecBatch:
+        """The same batch for the same step, always: of four batches' worth of draws, the stretch of one length."""
+        random = np.random.default_rng([self.config.seed, step])
+        drawn = [self._draw(random) for _ in range(_BUCKETS * self.config.batch_size)]
+        drawn.sort(key=lambda each: each.n_frames)
+        first = random.integers(_BUCKETS) * self.config.batch_size
+        shortest, longest = (
+            frames_of_seconds(seconds) for seconds in (self.config.min_prompt_seconds, self.config.max_prompt_seconds)
+        )
+        n_prompt = int(random.integers(shortest, longest + 1))
+        return collate([self._read(each, n_prompt, random) for each in drawn[first : first + self.config.batch_size]])
+
+    def _draw(self, random: np.random.Generator) -> _Drawn:
+        """A kind of voice, a speaker, an utterance in proportion to its length, and another one for the prompt.
+
+        The prompt of a speaker's only utterance is its beginning: see :meth:`_read`.
+        """
+        pseudo = bool(random.random() >= self.config.real_share) and bool(self._speakers[True])
+        speakers = self._speakers[pseudo] or self._speakers[not pseudo]
+        rows = self._rows[speakers[random.integers(len(speakers))]]
+        weights = self.crops[rows] / self.crops[rows].sum()
+        target, prompt = random.choice(rows, 2, replace=False, p=weights) if len(rows) > 1 else (rows[0], rows[0])
+        return _Drawn(self._utterances[target], self._utterances[prompt], int(self.crops[target]))
+
+    def _read(self, drawn: _Drawn, n_prompt: int, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens (corrupted), target and prompt of one sequence; prompt and target never share a frame."""
+        target, prompt = drawn.target, drawn.prompt
+        alone = target == prompt
+        n_prompt = min(n_prompt, prompt.n_frames // 2 if alone else prompt.n_frames)
+        prompt_start = 0 if alone else int(random.integers(prompt.n_frames - n_prompt + 1))
+        free = target.n_frames - (n_prompt if alone else 0)
+        n_frames = min(drawn.n_frames, free)
+        start = target.n_frames - free + int(random.integers(free - n_frames + 1))
+        spoken = self._spoken(target, random)
+        tokens = self.sources[spoken.source].tokens.tokens(spoken.utterance, start, n_frames)
+        tokens = corrupt(tokens, self.n_clusters, self.config.mask_rate, self.config.replace_rate, random)
+        vectors = self.sources[target.source].store.vectors(target.utterance, start, n_frames)
+        return tokens, vectors, self.sources[prompt.source].store.vectors(prompt.utterance, prompt_start, n_prompt)
+
+    def _spoken(self, target: _Utterance, random: np.random.Generator) -> _Utterance:
+        """The rendition that gives the tokens: now and then another voice's, of the same length in frames."""
+        if random.random() >= self.config.swap_rate:
+            return target
+        rows = self._renditions[(target.origin, target.n_frames)]
+        return self._utterances[rows[random.integers(len(rows))]]
+
+
+def _table(sources: Sequence[TokenisedStore], n_min_frames: int) -> pd.DataFrame:
+    """Training utterances of all sources that are long enough: where they lie, who speaks, what they render."""
+    parts = []
+    for number, source in enumerate(sources):
+        index = source.store.index
+        pseudo = "source_utterance" in index.columns
+        origin = index["source_utterance"] if pseudo else index["utterance"]
+        part = index[["utterance", "speaker", "n_frames"]].assign(source=number, pseudo=pseudo, origin=origin)
+        parts.append(part[(index["split"] == "train") & (index["n_frames"] >= n_min_frames)])
+    table = pd.concat(parts, ignore_index=True)[list(_Utterance._fields)]
+    if table.empty:
+        raise ValueError(f"no training utterance of {n_min_frames} frames or more in {sources[0].store.folder}")
+    return table
+
+
+def collate(sequences: Sequence[tuple[Tensor, Tensor, Tensor]]) -> CodecBatch:
+    """Pads (tokens, target, prompt) of several sequences on the right."""
+    tokens, targets, prompts = zip(*sequences, strict=True)
+
+    def pad(parts: Sequence[Tensor]) -> Tensor:
+        return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+
+    def mask(parts: Sequence[Tensor]) -> Tensor:
+        return pad([torch.ones(len(part), dtype=torch.bool) for part in parts])
+
+    return CodecBatch(pad(tokens), mask(tokens), pad(targets), pad(prompts), mask(prompts))

@@ -1,0 +1,1 @@
+"""Corpora: from archives and folders of recordings to a checked manifest, splits and test lists."""

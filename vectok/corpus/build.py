@@ -1,0 +1,76 @@
+"""From the names of sources to a folder of recordings and what they say about themselves."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from vectok.corpus.asterisk import read_asterisk
+from vectok.corpus.drascula import read_drascula
+from vectok.corpus.entries import Entry
+from vectok.corpus.layouts import read_layout
+from vectok.corpus.sources import Finder, check_files, fetch_corpus
+from vectok.layout import REPOSITORY, SAMPLE
+
+READERS = {"asterisk": read_asterisk, "drascula": read_drascula}
+
+
+class Gathered(NamedTuple):
+    """Entries of all sources, and one line on each file that was left out."""
+
+    entries: list[Entry]
+    problems: list[str]
+
+
+def gather(sources: list[str], folder: Path, finder: Finder) -> Gathered:
+    """Brings every source here.
+
+    Arguments:
+        sources: ``sample`` (the committed part of asterisk), ``asterisk``, ``drascula``, or
+            ``<layout>:<language>:<folder>`` with a layout of :mod:`vectok.corpus.layouts`; such a folder stays where it
+            is, relative ones count from the repository.
+        folder: The stage's folder; recordings of the first three go to ``<folder>/audio``.
+        finder: Where archives come from.
+    Raises:
+        ValueError: An unknown source, or one that cannot be had.
+    """
+    entries, problems = [], []
+    for source in sources:
+        if source == "sample":
+            target = _fresh(folder / "audio" / "asterisk")
+            shutil.copytree(SAMPLE / "asterisk", target, dirs_exist_ok=True)
+            problems += check_files("asterisk", target, is_whole=False)
+            entries += read_asterisk(target)
+        elif source in READERS:
+            target = _fresh(folder / "audio" / source)
+            problems += fetch_corpus(source, target, finder)
+            entries += READERS[source](target)
+        elif source.count(":") >= 2:
+            layout, language, place = source.split(":", 2)
+            entries += read_layout(layout, language, REPOSITORY / place)
+        else:
+            raise ValueError(
+                f"unknown source {source!r}: expected sample, asterisk, drascula or <layout>:<language>:<folder>"
+            )
+    return Gathered(entries, problems)
+
+
+def _fresh(folder: Path) -> Path:
+    """An empty folder: nothing that an earlier, broken run left there counts."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def summarise(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Utterances, minutes, groups and share with a text for each corpus, language and split."""
+    rows = manifest.assign(has_text=manifest["text"] != "")
+    table = rows.groupby(["corpus", "language", "split"]).agg(
+        utterances=("utterance", "size"),
+        minutes=("seconds", lambda seconds: round(seconds.sum() / 60, 2)),
+        groups=("group", "nunique"),
+        speakers=("speaker", "nunique"),
+        with_text=("has_text", "mean"),
+    )
+    return table.round(4).reset_index()

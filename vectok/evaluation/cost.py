@@ -1,0 +1,42 @@
+"""What things cost: real-time factors, parameters, seconds and memory. They stand in cost.csv and nowhere else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vectok.evaluation.tables import COLUMNS
+from vectok.evaluation.units import UNITS
+
+N_REPEATS = 5
+
+
+def table_of(measured: dict, stages: dict[str, dict]) -> pd.DataFrame:
+    """cost.csv: components with their real-time factor and size, stages with their seconds and peak memory.
+
+    Arguments:
+        measured: What :func:`measure` gives.
+        stages: Content of data/<profile>/cost/<stage>.json by stage.
+    """
+    device, rows = measured["device"], []
+
+    def add(system: str, condition: str, metric: str, values: tuple[float, float, float], n: int) -> None:
+        digits = 5 if metric == "rtf" else 1 if metric == "seconds" else 0
+        numbers = [np.nan if value != value else round(value, digits) for value in values]
+        rows.append((system, condition, metric, device, "none", UNITS[metric], *numbers, n))
+
+    for name, values in measured["rtf"].items():
+        add(name, "component", "rtf", tuple(values), N_REPEATS)
+    for name, number in measured["n_parameters"].items():
+        add(name, "component", "n_parameters", (number, np.nan, np.nan), 1)
+    for name, cost in stages.items():
+        add(name, "stage", "seconds", (cost["seconds"], np.nan, np.nan), 1)
+        add(name, "stage", "peak_memory_mb", (cost["peak_memory_mb"], np.nan, np.nan), 1)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def read_stages(folder: Path, without: str) -> dict[str, dict]:
+    """The runner's files of a profile's stages, by stage, but for the stage that reads them."""
+    paths = [path for path in sorted(folder.glob("*.json")) if path.stem != without]
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}

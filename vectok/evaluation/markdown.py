@@ -1,0 +1,123 @@
+"""Tables for people: Markdown with intervals, headers that name metric, model, normaliser and test list."""
+
+import pandas as pd
+
+TITLES = {
+    "codec": "Codec resynthesis",
+    "table1_vc_intra": "Table 1: voice conversion within a language",
+    "table2_vc_cross": "Table 2: voice conversion across languages",
+    "bitrate": "Bit rate of the tokens",
+    "cost": "Cost",
+}
+SHOWN = {
+    "codec": ("wer", "cer", "dcer", "scs", "scs_prompt", "distillmos", "dnsmos_ovrl"),
+    "table1_vc_intra": ("cer", "dcer", "scs", "scs_source", "scs_margin", "distillmos", "dnsmos_ovrl"),
+    "table2_vc_cross": ("cer", "dcer", "scs", "scs_source", "scs_margin", "distillmos", "dnsmos_ovrl"),
+    "bitrate": ("tokens_per_second", "bits_per_second", "entropy_bits_per_second"),
+    "cost": ("rtf", "n_parameters", "seconds", "peak_memory_mb"),
+}
+NOTES = {
+    "codec": (
+        "scs is to the original recording. Rows with a narrow-band recording (drascula: 11,025 Hz, 8 bits) are scored "
+        "on narrow-band copies of both sides. Conditions are languages; seen and unseen are speakers in and out of "
+        "training."
+    ),
+    "table1_vc_intra": (
+        "Conditions are languages; seen and unseen are target voices in and out of training. Languages with one voice "
+        "only cannot be converted within: on the embedded profile fr, it and ru are not available. ground_truth is a "
+        "recording of the target, compared with others of it; vocoder and tokens are the source in its own voice, "
+        "where the codec list has it; no_conversion is the source itself (the floor); random_target is vectok's clip "
+        "compared with another speaker. Rows with a narrow-band recording are scored on narrow-band copies of all "
+        "sides."
+    ),
+    "table2_vc_cross": (
+        "Conditions are the source's language; seen and unseen are target voices in and out of training. Rows as in "
+        "table 1."
+    ),
+    "bitrate": (
+        "Rates are sums over sums on the test split. Deduplicated tokens lose their durations: no code by themselves."
+    ),
+    "cost": "rtf is processing time over audio time, median of five, warm-up excluded: lower is better.",
+}
+NORMALISER = "vectok.corpus.text.scoring_text: case, punctuation, digits to words, accents folded for es, ё to е"
+ASR_NOTE = "The ASR is a relative of the embedded encoder (Whisper-base both)."
+PAPER_COLUMNS = ("system", "metric", "paper", "sure", "here", "ours", "verdict", "reason")
+
+
+def number(value: float, unit: str) -> str:
+    """A number with the digits that its unit deserves.
+
+    Example:
+        >>> number(12.345, "%"), number(0.8567, "cosine"), number(9700000, "1")
+        ('12.3', '.857', '9,700,000')
+    """
+    if unit == "cosine":
+        return f"{value:.3f}".replace("0.", ".", 1)
+    if unit == "1":
+        return f"{value:,.0f}"
+    return (
+        f"{value:.4f}"
+        if unit.startswith("processing")
+        else f"{value:,.{0 if abs(value) >= 1000 else 1 if unit == '%' else 2}f}"
+    )
+
+
+def cell(row: object) -> str:
+    """Value and interval, or ``not run``."""
+    if row.n == 0 or row.value != row.value:
+        return "not run"
+    shown = number(row.value, row.unit)
+    if row.low != row.low or row.low == row.high == row.value:
+        return shown
+    return f"{shown} ({number(row.low, row.unit)}..{number(row.high, row.unit)})"
+
+
+def grid(rows: list[list[str]], header: list[str]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def wide(table: pd.DataFrame, metrics: tuple[str, ...]) -> str:
+    """A tidy table with one column a metric, one row a system and condition, and the number of clips."""
+    shown = [metric for metric in metrics if metric in set(table["metric"])]
+    rows = []
+    for (system, condition), part in table.groupby(["system", "condition"], sort=False):
+        cells = {row.metric: cell(row) for row in part.itertuples()}
+        if set(cells) & set(shown):
+            rows.append([system, condition, *[cells.get(metric, "") for metric in shown], str(part["n"].max())])
+    units = table.drop_duplicates("metric").set_index("metric")["unit"]
+    return grid(rows, ["system", "condition", *[f"{metric} [{units[metric]}]" for metric in shown], "n"])
+
+
+def header(name: str, table: pd.DataFrame, information: dict) -> str:
+    """What stands above a table: models and versions, normaliser, test list, how the intervals were made."""
+    models = table.drop_duplicates("model")["model"].tolist()
+    lines = [
+        f"### {TITLES[name]}", "", NOTES[name], "",
+        f"Test list: {', '.join(table['test_list'].unique())}. Models: {'; '.join(name for name in models if name)}. "
+        f"Text normaliser: {information['normaliser']}. {information['asr_note']} Brackets: 95 % bootstrap intervals, "
+        f"{information['n_draws']:,} draws, {information['resampling'].get(name, 'none')}.",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def paper_grid(comparison: pd.DataFrame) -> str:
+    """The paper's cells of one table beside ours."""
+    rows = []
+    for row in comparison.itertuples():
+        ours = "" if row.value != row.value or row.value is None else f"{row.value:g} ({row.low:g}..{row.high:g})"
+        rows.append(
+            [row.system, row.metric, f"{row.paper:g}", row.sure, row.here, ours, f"**{row.verdict}**", row.reason]
+        )
+    return grid(rows, list(PAPER_COLUMNS))
+
+
+def page(name: str, table: pd.DataFrame, comparison: pd.DataFrame, information: dict) -> str:
+    """One table as a Markdown page: header, ours, and the paper's cells with their verdicts."""
+    parts = [header(name, table, information), wide(table, SHOWN[name])]
+    own = comparison[comparison["table"] == name]
+    if len(own):
+        label = "arXiv v1 (sure: C primary source, C1 one secondary source, I inferred)"
+        parts += [f"The paper's numbers, {label}:", paper_grid(own)]
+    return "\n\n".join(parts) + "\n"

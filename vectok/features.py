@@ -1,0 +1,128 @@
+"""From audio to standardised speech vectors: one encoder, one layer, one mean and deviation a channel.
+
+Everything downstream sees vectors only through a :class:`Vectoriser`, in training and in use, so that the layer, the
+statistics and the cropping policy (whole utterances; crops are taken from their vectors) are decided once.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vectok.encoders import SpeechEncoder, load_encoder
+
+SMALLEST_STD = 1e-4
+
+
+class ChannelStatistics(NamedTuple):
+    """Per channel, over frames: mean and standard deviation."""
+
+    mean: Float[Tensor, " dim"]
+    std: Float[Tensor, " dim"]
+
+
+def fit_statistics(
+    encoder: SpeechEncoder, layer: int, audios: Iterable[Float[Tensor, " _samples"]]
+) -> ChannelStatistics:
+    r"""Mean and standard deviation of each channel over all frames, in one pass.
+
+    .. math:: \mu = \frac1T \sum_t x_t, \quad \sigma = \sqrt{\tfrac1T \sum_t x_t^2 - \mu^2}
+
+    *Deviation*: the paper does not standardise. A few channels of Whisper are a hundred times larger than the rest and
+    would decide every distance alone.
+
+    Arguments:
+        audios: Utterances, read one at a time.
+    Raises:
+        ValueError: No audio.
+    """
+    count, total, squares = 0, torch.zeros(encoder.dim).double(), torch.zeros(encoder.dim).double()
+    for audio in audios:
+        vectors = encoder.encode(audio, layer).double()
+        count, total, squares = count + len(vectors), total + vectors.sum(0), squares + vectors.square().sum(0)
+    if count == 0:
+        raise ValueError("no audio to take channel statistics from: choose at least one train utterance")
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD)
+    return ChannelStatistics(mean.float(), std.float())
+
+
+class Vectoriser:
+    """An encoder, a layer of it and the statistics that standardise it.
+
+    Arguments:
+        encoder: Any :class:`SpeechEncoder`.
+        layer: Which of its layers.
+        statistics: From :func:`fit_statistics`.
+    Raises:
+        ValueError: Unknown layer, or statistics of another dimension.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, layer: int, statistics: ChannelStatistics) -> None:
+        encoder.check_layer(layer)
+        if statistics.mean.shape != (encoder.dim,) or statistics.std.shape != (encoder.dim,):
+            raise ValueError(f"expected statistics of {encoder.dim} channels, got {tuple(statistics.mean.shape)}")
+        self.encoder, self.layer, self.statistics = encoder, layer, statistics
+
+    @property
+    def dim(self) -> int:
+        """Channels of a vector."""
+        return self.encoder.dim
+
+    def vectorise(self, audio: Float[Tensor, " samples"]) -> Float[Tensor, "frames dim"]:
+        r"""Standardised vectors of one utterance of any length: :math:`(x - \mu) / \sigma`.
+
+        Arguments:
+            audio: 16 kHz; ceil(samples / 320) vectors come back.
+        Raises:
+            ValueError: Empty audio, NaN, or not one row of samples.
+        """
+        return self.vectorise_batch([audio])[0]
+
+    def vectorise_batch(self, audios: Sequence[Float[Tensor, " _samples"]]) -> list[Float[Tensor, "_frames dim"]]:
+        """Standardised vectors of several utterances; each comes out as it would alone, up to rounding."""
+        mean, std = self.statistics
+        return [(vectors[0] - mean) / std for vectors in self.encoder.encode_batch(audios, [self.layer])]
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json and statistics.safetensors; the folder appears whole or not at all."""
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        config = {
+            "encoder": self.encoder.name,
+            "layer": self.layer,
+            "dim": self.dim,
+            "content_hash": self.encoder.content_hash,
+        }
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(self.statistics._asdict(), partial / "statistics.safetensors")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path, encoder: SpeechEncoder | None = None, device: str = "cpu") -> "Vectoriser":
+        """Reads what :meth:`save` wrote and loads the encoder that it names.
+
+        Arguments:
+            folder: The ``encoder`` folder of the features stage.
+            encoder: An encoder that is loaded already, to save its memory.
+        Raises:
+            ValueError: No such folder, or the encoder's weights are not those that the vectors were made with.
+        """
+        if not (folder / "config.json").exists():
+            raise ValueError(f"no vectoriser in {folder}: run the features stage first")
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        encoder = load_encoder(config["encoder"], device) if encoder is None else encoder
+        if encoder.content_hash != config["content_hash"]:
+            raise ValueError(
+                f"{folder}: made with {config['encoder']} of hash {config['content_hash']}, got "
+                f"{encoder.content_hash}: use the same weights or run the features stage again"
+            )
+        return cls(encoder, config["layer"], ChannelStatistics(**load_file(folder / "statistics.safetensors")))
