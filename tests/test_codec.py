@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from tests.synthetic import make_items, make_store
 from vectok import codec_check, tokens
-from vectok.codec import InverseKMeans, InverseKMeansConfig, prompt_mean
-from vectok.codec_data import CodecBatches, CodecDataConfig, TokenisedStore, collate, corrupt
+from vectok.codec import InverseKMeans, InverseKMeansConfig, prompt_mean, sinusoids
+from vectok.codec_data import CodecBatches, CodecDataConfig, CodecSequence, TokenisedStore, collate, corrupt
 from vectok.codec_training import CodecBatch, CodecObjective, masked_mse, ssim
 from vectok.config import stage_parameters
 from vectok.store import Item, StoreWriter
@@ -21,7 +21,7 @@ from vectok.training import TrainingConfig, fit
 N_CLUSTERS, DIM = 8, 6
 CONFIG = InverseKMeansConfig(
     vector_dim=DIM, n_clusters=N_CLUSTERS, dim=16, n_blocks=2, n_heads=2, ffn_dim=32, kernel_size=5, dropout=0.0,
-    macaron=True, residual=True, window_frames=40, overlap_frames=10,
+    macaron=True, residual=True, positions=True, window_frames=40, overlap_frames=10,
 )  # fmt: skip
 DATA = CodecDataConfig(
     batch_size=4, min_prompt_seconds=0.2, max_prompt_seconds=0.4, min_target_seconds=0.2, max_target_seconds=0.6,
@@ -38,20 +38,23 @@ def centroids():
 def model(request, centroids):
     model = InverseKMeans(dataclasses.replace(CONFIG, residual=request.param), centroids)
     torch.nn.init.normal_(model.head.weight)
+    torch.nn.init.normal_(model.from_place.weight)
     return model.eval()
 
 
 def make_batch(n_frames=(12, 7, 9), n_prompt=(5, 8, 3)):
     return collate(
         [
-            (torch.randint(0, N_CLUSTERS, (frames,)), torch.randn(frames, DIM), torch.randn(prompt, DIM))
+            CodecSequence(
+                torch.randint(0, N_CLUSTERS, (frames,)), torch.randn(frames, DIM), torch.randn(prompt, DIM), 5
+            )
             for frames, prompt in zip(n_frames, n_prompt, strict=True)
         ]
     )
 
 
 def run(model, batch):
-    return model(batch.tokens, batch.token_mask, batch.prompt, batch.prompt_mask)
+    return model(batch.tokens, batch.token_mask, batch.prompt, batch.prompt_mask, batch.starts)
 
 
 def test_embedding_is_the_codebook_and_stays_it(centroids, tmp_path):
@@ -66,8 +69,19 @@ def test_embedding_is_the_codebook_and_stays_it(centroids, tmp_path):
 
 def test_untrained_model_is_centroid_plus_a_share_of_the_prompt_mean(centroids):
     model, batch = InverseKMeans(CONFIG, centroids), make_batch((5,), (4,))
-    expected = centroids[batch.tokens] + 0.35 * batch.prompt.mean(1, keepdim=True)
-    torch.testing.assert_close(run(model, batch), expected)
+    expected = centroids[batch.tokens[:, :5]] + 0.35 * batch.prompt[:, :4].mean(1, keepdim=True)
+    torch.testing.assert_close(run(model, batch)[:, :5], expected)
+
+
+def test_place_in_the_utterance_is_a_term_of_its_own(model):
+    batch = make_batch()
+    moved = run(model, batch._replace(starts=batch.starts + 7)) - run(model, batch)
+    places = torch.arange(5, 5 + batch.tokens.shape[1]).expand_as(batch.tokens)
+    expected = model.from_place(sinusoids(places + 7, DIM) - sinusoids(places, DIM))
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
+    model.from_place = None
+    model.config = dataclasses.replace(model.config, positions=False)
+    assert torch.equal(run(model, batch), run(model, batch._replace(starts=batch.starts + 7)))
 
 
 def test_padding_and_neighbours_change_nothing(model):
@@ -77,7 +91,7 @@ def test_padding_and_neighbours_change_nothing(model):
         alone = CodecBatch(
             batch.tokens[row : row + 1, :frames], batch.token_mask[row : row + 1, :frames],
             batch.target[row : row + 1, :frames], batch.prompt[row : row + 1, :prompt],
-            batch.prompt_mask[row : row + 1, :prompt],
+            batch.prompt_mask[row : row + 1, :prompt], batch.starts[row : row + 1],
         )  # fmt: skip
         torch.testing.assert_close(together[row, :frames], run(model, alone)[0], atol=1e-4, rtol=1e-4)
 
@@ -220,8 +234,8 @@ def test_sequences_are_what_they_are_drawn_as(sources_and_codebook):
     shares = target["speaker"].value_counts(normalize=True)
     assert len(shares) == 4 and shares.between(0.17, 0.33).all()
     batch = batches(0)
-    assert batch.tokens.shape[1] <= 30 and batch.prompt.shape[1] <= 20
-    assert batch.token_mask.float().mean() > 0.8
+    assert batch.token_mask.sum(1).max() <= 30 and batch.prompt_mask.sum(1).max() <= 20
+    assert batch.tokens.shape[1] % 16 == 0 and batch.token_mask.float().mean() > 0.7
 
 
 def test_swapped_tokens_come_from_the_same_recording_in_step(sources_and_codebook):
@@ -243,10 +257,10 @@ def test_only_utterance_of_a_speaker_gives_prompt_and_target_apart(sources_and_c
     vectors = sources[0].store.vectors(row.utterance)
     for seed in range(20):
         drawn = batches._draw(np.random.default_rng(seed))._replace(target=row, prompt=row)
-        spoken, target, prompt = batches._read(drawn, 15, np.random.default_rng(seed))
+        spoken, target, prompt, start = batches._read(drawn, 15, np.random.default_rng(seed))
         assert torch.equal(prompt, vectors[: len(prompt)]) and 0 < len(prompt) <= 15
         starts = [t for t in range(len(vectors) - len(target) + 1) if torch.equal(vectors[t : t + len(target)], target)]
-        assert len(spoken) == len(target) > 0 and starts[0] >= len(prompt)
+        assert len(spoken) == len(target) > 0 and starts == [start] and start >= len(prompt)
 
 
 def test_no_utterance_of_enough_length_is_named(sources_and_codebook):
@@ -382,7 +396,7 @@ def test_bad_input_is_named(model, centroids, tmp_path):
 def paper_config(**changes):
     """The paper profile's model over WavLM vectors, as its notebook builds it."""
     given = stage_parameters("paper", "codec")
-    sizes = ("dim", "n_blocks", "n_heads", "ffn_dim", "kernel_size", "dropout", "macaron", "residual")
+    sizes = ("dim", "n_blocks", "n_heads", "ffn_dim", "kernel_size", "dropout", "macaron", "residual", "positions")
     config = InverseKMeansConfig(vector_dim=1024, n_clusters=300, **{name: given[name] for name in sizes})
     return dataclasses.replace(config, **changes)
 

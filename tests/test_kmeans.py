@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
-from tests.synthetic import make_store, utterances_of
 from threadpoolctl import threadpool_limits
 
+from tests.synthetic import make_store, utterances_of
 from vectok import kmeans
 from vectok.kmeans import KMeansConfig
 

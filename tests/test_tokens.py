@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.synthetic import make_store, utterances_of
 
+from tests.synthetic import make_store, utterances_of
 from vectok import bpe, kmeans, rates, tokens
 
 N_CLUSTERS = 8

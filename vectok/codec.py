@@ -3,6 +3,8 @@
 Source: Vec-Tok Speech (arXiv v1), the codec decoder: a Conformer over the prompt's vectors and the centroids of the
 tokens. *Deviation* (flag ``residual``): the output starts from the token's centroid plus a share of the prompt's mean,
 since the tokens are those of mean-removed vectors, and the Conformer, whose head begins at zero, learns the rest.
+*Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, most of all in a tenth
+of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
 """
 
 import json
@@ -20,6 +22,7 @@ from vectok.conformer import Conformer, ConformerConfig, pack, reorder
 # The mean of three seconds is half voice, half what happens to be said: this share of it predicts the mean of another
 # utterance of the same voice best. It is where the learnt gain of each channel starts.
 _INITIAL_GAIN = 0.35
+_LENGTH_STEP = 16  # few lengths, few shapes that kernels are made for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class InverseKMeansConfig:
         dropout: Probability of dropping.
         macaron: Two half-step feed-forward layers a block, or one.
         residual: Output = centroid + gain * mean of the prompt + Conformer, instead of the Conformer alone.
+        positions: A learnt term of the output for the frame's place in its utterance; for encoders such as Whisper,
+            that add absolute positions to their input.
         window_frames: Longest stretch of tokens, and of prompt, that goes through the Conformer at once in
             :meth:`InverseKMeans.reconstruct`: about what it was trained on.
         overlap_frames: Frames that two such stretches share and cross-fade.
@@ -52,6 +57,7 @@ class InverseKMeansConfig:
     dropout: float
     macaron: bool
     residual: bool
+    positions: bool = False
     window_frames: int = 300
     overlap_frames: int = 50
 
@@ -81,12 +87,27 @@ def prompt_mean(
     return kept.sum(1) / prompt_mask.sum(1, keepdim=True).clamp(min=1)
 
 
+def sinusoids(places: Int[Tensor, "batch frames"], dim: int) -> Float[Tensor, "batch frames dim"]:
+    r"""Sines, then cosines, of :math:`t \cdot 10000^{-i / (d/2 - 1)}`, as Whisper's encoder adds them to its input.
+
+    Example:
+        >>> sinusoids(torch.tensor([[0, 1]]), 4)
+        tensor([[[0.0000e+00, 0.0000e+00, 1.0000e+00, 1.0000e+00],
+                 [8.4147e-01, 1.0000e-04, 5.4030e-01, 1.0000e+00]]])
+    """
+    half = dim // 2
+    rates = 10_000.0 ** (-torch.arange(half, device=places.device) / max(1, half - 1))
+    angles = places[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
 class InverseKMeans(nn.Module):
     r"""Vectors from tokens s and a prompt p.
 
-    .. math:: \hat x_t = c_{s_t} + g \odot \bar p + W\, \mathrm{Conformer}([p; c_s])_t
+    .. math:: \hat x_t = c_{s_t} + g \odot \bar p + P e_t + W\, \mathrm{Conformer}([p; c_s])_t
 
-    Source: Vec-Tok Speech, the codec decoder. *Deviation*: the first two terms, with the learnt gain g (``residual``).
+    Source: Vec-Tok Speech, the codec decoder. *Deviation*: the first two terms, with the learnt gain g (``residual``),
+    and the third, linear in the sinusoids e of the frame's place (``positions``).
     Arguments:
         config: Sizes.
         centroids: The K-means codebook, frozen; zeros (to be loaded) when it is not given.
@@ -112,6 +133,9 @@ class InverseKMeans(nn.Module):
             self.gain = nn.Parameter(torch.full((config.vector_dim,), _INITIAL_GAIN))
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
+        if config.positions:
+            self.from_place = nn.Linear(2 * (config.vector_dim // 2), config.vector_dim, bias=False)
+            nn.init.zeros_(self.from_place.weight)
 
     def extra_repr(self) -> str:
         """The numbers that matter."""
@@ -128,6 +152,7 @@ class InverseKMeans(nn.Module):
         token_mask: Bool[Tensor, "batch frames"],
         prompt: Float[Tensor, "batch prompt dim"],
         prompt_mask: Bool[Tensor, "batch prompt"],
+        starts: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
         """Predicts a vector for each token, in the voice of the prompt.
 
@@ -136,15 +161,24 @@ class InverseKMeans(nn.Module):
             token_mask: True where a token is real; False is padding, whose value is never used.
             prompt: Standardised vectors of the target speaker, from any utterance.
             prompt_mask: True where a prompt frame is real.
+            starts: Where in its utterance the first token of each row stands, in frames; zero when not given.
         """
         tokens = tokens.masked_fill(~token_mask, 0)
         prompt = prompt.masked_fill(~prompt_mask[..., None], 0.0)
         centroids = self.look_up(tokens)
         hidden = self._hidden(tokens, centroids, token_mask, prompt, prompt_mask)
-        correction = self.head(hidden).to(prompt.dtype)
-        if not self.config.residual:
-            return correction
-        return centroids + self.gain * prompt_mean(prompt, prompt_mask)[:, None] + correction
+        vectors = self.head(hidden).to(prompt.dtype)
+        if self.config.residual:
+            vectors = vectors + centroids + self.gain * prompt_mean(prompt, prompt_mask)[:, None]
+        if self.config.positions:
+            vectors = vectors + self._of_places(tokens, starts)
+        return vectors
+
+    def _of_places(self, tokens: Tensor, starts: Tensor | None) -> Float[Tensor, "batch frames dim"]:
+        """The output's term for each frame's place in its utterance."""
+        places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        places = places if starts is None else places + starts[:, None]
+        return self.from_place(sinusoids(places, self.config.vector_dim)).to(self.centroids.dtype)
 
     def _hidden(
         self, tokens: Tensor, centroids: Tensor, token_mask: Tensor, prompt: Tensor, prompt_mask: Tensor
@@ -155,8 +189,11 @@ class InverseKMeans(nn.Module):
         voice = self.from_prompt(prompt) + self.segment_embedding[0]
         mask = torch.cat([prompt_mask, token_mask], 1)
         order = pack(mask)
+        places = order.argsort(1)[:, prompt.shape[1] :]
+        longest = -(-int(mask.sum(1).max()) // _LENGTH_STEP) * _LENGTH_STEP
+        order = order[:, :longest]  # the rest is padding in every row
         packed = self.conformer(reorder(torch.cat([voice, content], 1), order), mask.gather(1, order))
-        return reorder(packed, order.argsort(1))[:, prompt.shape[1] :]
+        return reorder(packed, places.clamp(max=packed.shape[1] - 1))
 
     @torch.no_grad()
     def reconstruct(
@@ -175,11 +212,12 @@ class InverseKMeans(nn.Module):
         near = prompt[:window]
         vectors = torch.zeros(len(tokens), self.config.vector_dim, device=prompt.device)
         weights = torch.zeros(len(tokens), 1, device=prompt.device)
+        near_mask = torch.ones(1, len(near), dtype=torch.bool, device=prompt.device)
         for start in range(0, max(1, len(tokens) - overlap), window - overlap):
             part = tokens[start : start + window].long()[None]
-            mask, near_mask = torch.ones_like(part, dtype=torch.bool), torch.ones(1, len(near), dtype=torch.bool)
+            mask, starts = torch.ones_like(part, dtype=torch.bool), torch.tensor([start], device=part.device)
             weight = _fade(part.shape[1], overlap).to(prompt.device)
-            vectors[start : start + window] += weight * self(part, mask, near[None], near_mask.to(prompt.device))[0]
+            vectors[start : start + window] += weight * self(part, mask, near[None], near_mask, starts)[0]
             weights[start : start + window] += weight
         moved = self.gain * (prompt.mean(0) - near.mean(0)) if self.config.residual else 0.0
         return vectors / weights + moved

@@ -14,22 +14,19 @@ from vectok.store import FeatureStore
 
 
 def prompt_of(store: FeatureStore, speaker: str, n_frames: int) -> Float[Tensor, "prompt dim"]:
-    """The speaker's first training utterances, joined until there are ``n_frames``.
+    """The beginning of the speaker's first training utterance of ``n_frames``, or else short ones joined.
 
     Raises:
         ValueError: The speaker has no training utterance.
     """
     index = store.index
-    utterances = index.loc[(index["speaker"] == speaker) & (index["split"] == "train"), "utterance"]
-    if utterances.empty:
+    own = index[(index["speaker"] == speaker) & (index["split"] == "train")]
+    if own.empty:
         raise ValueError(f"expected a training utterance of {speaker!r} in {store.folder}, found none")
-    parts, missing = [], n_frames
-    for utterance in utterances:
-        parts.append(store.vectors(utterance, 0, missing))
-        missing -= len(parts[-1])
-        if missing <= 0:
-            break
-    return torch.cat(parts)
+    long_enough = own.loc[own["n_frames"] >= n_frames, "utterance"]
+    if len(long_enough):
+        return store.vectors(long_enough.iloc[0], 0, n_frames)
+    return torch.cat([store.vectors(utterance) for utterance in own["utterance"]])[:n_frames]
 
 
 def dev_utterances(store: FeatureStore, n_per_language: int, n_min_frames: int, seed: int) -> pd.DataFrame:
@@ -94,7 +91,7 @@ def conversion_scores(
     Distances are :math:`\lVert \bar y - \bar v \rVert / \sqrt{D}`, between the mean of the output and a voice's mean.
     Returns: One row for each utterance, target and system: ``language, source, target, system, to_target, to_source``.
     """
-    means, rows = voice_means(source.store, 50), []
+    means, rows = voice_means(source.store, 100), []
     prompts = {speaker: prompt_of(source.store, speaker, n_prompt) for speaker in speakers}
     for item in dev.itertuples():
         tokens = source.tokens.tokens(item.utterance)

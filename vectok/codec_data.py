@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vectok.codec_training import CodecBatch
@@ -19,6 +19,7 @@ from vectok.store import FeatureStore
 from vectok.tokens import TokenTable
 
 _BUCKETS = 4
+_LENGTH_STEP = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,15 @@ class CodecDataConfig:
     replace_rate: float
     swap_rate: float
     seed: int
+
+
+class CodecSequence(NamedTuple):
+    """One training sequence; ``start`` is the place of its first frame in the utterance."""
+
+    tokens: Int[Tensor, " frames"]
+    target: Float[Tensor, "frames dim"]
+    prompt: Float[Tensor, "prompt dim"]
+    start: int
 
 
 class TokenisedStore(NamedTuple):
@@ -143,7 +153,7 @@ class CodecBatches:
         target, prompt = random.choice(rows, 2, replace=False, p=weights) if len(rows) > 1 else (rows[0], rows[0])
         return _Drawn(self._utterances[target], self._utterances[prompt], int(self.crops[target]))
 
-    def _read(self, drawn: _Drawn, n_prompt: int, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _read(self, drawn: _Drawn, n_prompt: int, random: np.random.Generator) -> CodecSequence:
         """Tokens (corrupted), target and prompt of one sequence; prompt and target never share a frame."""
         target, prompt = drawn.target, drawn.prompt
         alone = target == prompt
@@ -156,7 +166,8 @@ class CodecBatches:
         tokens = self.sources[spoken.source].tokens.tokens(spoken.utterance, start, n_frames)
         tokens = corrupt(tokens, self.n_clusters, self.config.mask_rate, self.config.replace_rate, random)
         vectors = self.sources[target.source].store.vectors(target.utterance, start, n_frames)
-        return tokens, vectors, self.sources[prompt.source].store.vectors(prompt.utterance, prompt_start, n_prompt)
+        prompts = self.sources[prompt.source].store.vectors(prompt.utterance, prompt_start, n_prompt)
+        return CodecSequence(tokens, vectors, prompts, start)
 
     def _spoken(self, target: _Utterance, random: np.random.Generator) -> _Utterance:
         """The rendition that gives the tokens: now and then another voice's, of the same length in frames."""
@@ -181,14 +192,21 @@ def _table(sources: Sequence[TokenisedStore], n_min_frames: int) -> pd.DataFrame
     return table
 
 
-def collate(sequences: Sequence[tuple[Tensor, Tensor, Tensor]]) -> CodecBatch:
-    """Pads (tokens, target, prompt) of several sequences on the right."""
-    tokens, targets, prompts = zip(*sequences, strict=True)
+def collate(sequences: Sequence[CodecSequence]) -> CodecBatch:
+    """Pads several sequences on the right, to a multiple of 16 frames.
+
+    Few lengths mean few shapes: on a CPU the kernels of each shape are built and kept, at some cost of memory.
+    """
+    tokens, targets, prompts, starts = zip(*sequences, strict=True)
 
     def pad(parts: Sequence[Tensor]) -> Tensor:
-        return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+        n_frames = -(-max(len(part) for part in parts) // _LENGTH_STEP) * _LENGTH_STEP
+        padded = parts[0].new_zeros(len(parts), n_frames, *parts[0].shape[1:])
+        for row, part in zip(padded, parts, strict=True):
+            row[: len(part)] = part
+        return padded
 
     def mask(parts: Sequence[Tensor]) -> Tensor:
         return pad([torch.ones(len(part), dtype=torch.bool) for part in parts])
 
-    return CodecBatch(pad(tokens), mask(tokens), pad(targets), pad(prompts), mask(prompts))
+    return CodecBatch(pad(tokens), mask(tokens), pad(targets), pad(prompts), mask(prompts), torch.tensor(starts))

@@ -17,13 +17,17 @@ _WINDOW_RADIUS_FRAMES = 5
 
 
 class CodecBatch(NamedTuple):
-    """Padded sequences. True in a mask is a real frame; what stands in padding is never read."""
+    """Padded sequences. True in a mask is a real frame; what stands in padding is never read.
+
+    ``starts`` are the places of the first frames in their utterances.
+    """
 
     tokens: Int[Tensor, "batch frames"]
     token_mask: Bool[Tensor, "batch frames"]
     target: Float[Tensor, "batch frames dim"]
     prompt: Float[Tensor, "batch prompt dim"]
     prompt_mask: Bool[Tensor, "batch prompt"]
+    starts: Int[Tensor, " batch"]
 
 
 def masked_mse(
@@ -96,7 +100,7 @@ class CodecObjective(Objective[CodecBatch]):
 
     def losses(self, player: str, batch: CodecBatch, step: int) -> dict[str, Tensor]:
         """``mse`` and ``ssim`` (that is, 1 - SSIM), weighted."""
-        predicted = self.model(batch.tokens, batch.token_mask, batch.prompt, batch.prompt_mask)
+        predicted = self.model(batch.tokens, batch.token_mask, batch.prompt, batch.prompt_mask, batch.starts)
         return {
             "mse": masked_mse(predicted, batch.target, batch.token_mask),
             "ssim": self.ssim_weight * (1 - ssim(predicted, batch.target, batch.token_mask)),

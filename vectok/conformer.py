@@ -8,7 +8,7 @@ ones; the convolution reads zeros in place of padding.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -177,7 +177,7 @@ class Conformer(nn.Module):
         return hidden
 
 
-def pack(mask: Bool[Tensor, "batch frames"]) -> Tensor:
+def pack(mask: Bool[Tensor, "batch frames"]) -> Int[Tensor, "batch frames"]:
     """The order that moves each row's valid frames to its front and keeps their order; its ``argsort`` undoes it.
 
     Example:
@@ -187,6 +187,8 @@ def pack(mask: Bool[Tensor, "batch frames"]) -> Tensor:
     return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)
 
 
-def reorder(hidden: Float[Tensor, "batch frames dim"], order: Tensor) -> Float[Tensor, "batch frames dim"]:
-    """Frames of each row in the given order."""
+def reorder(
+    hidden: Float[Tensor, "batch frames dim"], order: Int[Tensor, "batch places"]
+) -> Float[Tensor, "batch places dim"]:
+    """Frames of each row in the given order, or a part of them."""
     return hidden.gather(1, order[..., None].expand(-1, -1, hidden.shape[-1]))

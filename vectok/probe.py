@@ -5,8 +5,8 @@ The embedded layer was chosen by the first two.
 Three questions, each answered on utterances that the map was not fitted on:
 
 - ``acoustic_r2``: how much of the 80-band log-mel spectrum a ridge regression recovers, which bounds the vocoder;
-- ``content_agreement``: whether a frame keeps its K-means token when the same words are said in another voice (pitch and
-  formants moved, the same instants, one second later, for Whisper adds positions), as Cohen's kappa (0 by chance, 1
+- ``content_agreement``: whether a frame keeps its K-means token when the same words are said in another voice (pitch
+  and formants moved, the same instants, one second later, for Whisper adds positions), as Cohen's kappa (0 by chance, 1
   always). It stands in for phone information, which needs alignments that these corpora do not have: what survives a
   change of voice is content;
 - ``speaker_from_mean`` and ``speaker_from_residual``: accuracy of a linear classifier of the speaker, once on the
@@ -170,7 +170,7 @@ def _residual(vectors: Float[Tensor, "frames dim"]) -> Float[Tensor, "frames dim
 
 
 def probe_layers(content: Spoken, speakers: Spoken, seed: int) -> pd.DataFrame:
-    """All figures of all layers: columns layer, acoustic_r2, content_agreement, speaker_from_mean, speaker_from_residual."""
+    """All figures, one row a layer: acoustic_r2, content_agreement, speaker_from_mean, speaker_from_residual."""
     return pd.DataFrame(
         {
             "layer": layer,

@@ -49,17 +49,12 @@ def number(value: float, unit: str) -> str:
 
     Example:
         >>> number(12.345, "%"), number(0.8567, "cosine"), number(9700000, "1")
-        ('12.3', '.857', '9,700,000')
+        ('12.3', '0.857', '9,700,000')
     """
-    if unit == "cosine":
-        return f"{value:.3f}".replace("0.", ".", 1)
-    if unit == "1":
+    if unit == "1" or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return (
-        f"{value:.4f}"
-        if unit.startswith("processing")
-        else f"{value:,.{0 if abs(value) >= 1000 else 1 if unit == '%' else 2}f}"
-    )
+    digits = {"%": 1, "cosine": 3}.get(unit, 4 if unit.startswith("processing") else 2)
+    return f"{value:.{digits}f}"
 
 
 def cell(row: object) -> str:
@@ -67,9 +62,7 @@ def cell(row: object) -> str:
     if row.n == 0 or row.value != row.value:
         return "not run"
     shown = number(row.value, row.unit)
-    if row.low != row.low or row.low == row.high == row.value:
-        return shown
-    return f"{shown} ({number(row.low, row.unit)}..{number(row.high, row.unit)})"
+    return shown if row.low != row.low else f"{shown} [{number(row.low, row.unit)}, {number(row.high, row.unit)}]"
 
 
 def grid(rows: list[list[str]], header: list[str]) -> str:
@@ -106,7 +99,7 @@ def paper_grid(comparison: pd.DataFrame) -> str:
     """The paper's cells of one table beside ours."""
     rows = []
     for row in comparison.itertuples():
-        ours = "" if row.value != row.value or row.value is None else f"{row.value:g} ({row.low:g}..{row.high:g})"
+        ours = "" if row.value is None or row.value != row.value else f"{row.value:g} [{row.low:g}, {row.high:g}]"
         rows.append(
             [row.system, row.metric, f"{row.paper:g}", row.sure, row.here, ours, f"**{row.verdict}**", row.reason]
         )

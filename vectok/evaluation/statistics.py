@@ -63,15 +63,20 @@ def _hierarchical_counts(
     return counts
 
 
-def cells_of(items: pd.DataFrame) -> pd.Series:
-    """The cell of each clip: its group, or with ten speakers or more its speaker and group.
+def is_hierarchical(items: pd.DataFrame) -> bool:
+    """Whether there are speakers enough to be drawn."""
+    return items["speaker"].nunique() >= MIN_SPEAKERS
+
+
+def cells_of(items: pd.DataFrame, by_speaker: bool) -> pd.Series:
+    """The cell of each clip: its group, or its speaker and group.
 
     Arguments:
         items: Columns ``speaker`` and ``group``.
+        by_speaker: Whether speakers are drawn.
     """
-    if items["speaker"].nunique() < MIN_SPEAKERS:
-        return items["group"].astype(str)
-    return items["speaker"].astype(str) + "\t" + items["group"].astype(str)
+    groups = items["group"].astype(str)
+    return items["speaker"].astype(str) + "\t" + groups if by_speaker else groups
 
 
 def resampling(items: pd.DataFrame, n_draws: int = N_DRAWS, seed: int | list[int] = 0) -> Resampling:
@@ -89,8 +94,9 @@ def resampling(items: pd.DataFrame, n_draws: int = N_DRAWS, seed: int | list[int
     """
     if not len(items):
         raise ValueError("no clip to resample: expected at least one row, got none; check the test list")
-    generator, cells = np.random.default_rng(seed), pd.Index(sorted(cells_of(items).unique()))
-    if items["speaker"].nunique() < MIN_SPEAKERS:
+    by_speaker = is_hierarchical(items)
+    generator, cells = np.random.default_rng(seed), pd.Index(sorted(cells_of(items, by_speaker).unique()))
+    if not by_speaker:
         return Resampling(cells, _grouped_counts(len(cells), n_draws, generator), FIXED)
     sizes = pd.Series([cell.split("\t")[0] for cell in cells]).value_counts(sort=False).tolist()
     return Resampling(cells, _hierarchical_counts(sizes, n_draws, generator), HIERARCHICAL)
@@ -98,7 +104,7 @@ def resampling(items: pd.DataFrame, n_draws: int = N_DRAWS, seed: int | list[int
 
 def _ratio_draws(clips: pd.DataFrame, draws: Resampling) -> tuple[float, Float[np.ndarray, " draws"]]:
     """The ratio of sums, once over all clips and once a draw; a draw without any weight is NaN."""
-    sums = clips.assign(cell=cells_of(clips)).groupby("cell")[["value", "weight"]].sum()
+    sums = clips.assign(cell=cells_of(clips, draws.note == HIERARCHICAL)).groupby("cell")[["value", "weight"]].sum()
     sums = sums.reindex(draws.cells, fill_value=0.0).to_numpy(dtype=np.float64)
     drawn = draws.counts @ sums
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -118,10 +124,12 @@ def interval(clips: pd.DataFrame, draws: Resampling) -> Interval:
 
     Arguments:
         clips: One row a clip, columns ``speaker``, ``group``, ``value``, ``weight``.
-        draws: What :func:`resampling` drew for this test list; clips that a metric skips may be missing.
+        draws: What :func:`resampling` drew for these clips' items.
+    Returns: An interval of NaN where there is only one cell, which cannot vary.
     """
     total, ratios = _ratio_draws(clips, draws)
-    return Interval(total, *_percentiles(ratios), len(clips))
+    limits = _percentiles(ratios) if len(draws.cells) > 1 else (np.nan, np.nan)
+    return Interval(total, *limits, len(clips))
 
 
 def difference(first: pd.DataFrame, second: pd.DataFrame, draws: Resampling) -> Difference:

@@ -9,7 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vectok.evaluation.statistics import N_DRAWS, Interval, Resampling, cells_of, difference, holm, interval, resampling
+from vectok.evaluation.statistics import (
+    FIXED,
+    HIERARCHICAL,
+    N_DRAWS,
+    Interval,
+    Resampling,
+    cells_of,
+    difference,
+    holm,
+    interval,
+    is_hierarchical,
+    resampling,
+)
 from vectok.evaluation.units import SCALES, UNITS
 
 COLUMNS = ("system", "condition", "metric", "model", "test_list", "unit", "value", "low", "high", "n")
@@ -53,7 +65,7 @@ class Draws:
 
     def of(self, items: pd.DataFrame) -> Resampling:
         """Draws for a set of clips."""
-        cells = frozenset(cells_of(items))
+        cells = frozenset(cells_of(items, is_hierarchical(items)))
         if cells not in self._made:
             self._made[cells] = resampling(items, self.n_draws, self.seed)
         return self._made[cells]
@@ -86,7 +98,7 @@ def summarise(
         draws = Draws(f"{scores['table'].iloc[0]} {condition}", n_draws, seed)
         for system, own in part.groupby("system"):
             for metric, clips in own.groupby("metric"):
-                found = interval(clips, draws.of(own.drop_duplicates("item")))
+                found = interval(clips, draws.of(clips.drop_duplicates("item")))
                 rows.append(_row(system, condition, metric, models[metric], test_list, found))
             for metric in [name for name, model in models.items() if model.startswith(NOT_RUN)]:
                 rows.append(
@@ -137,8 +149,9 @@ def differences(
             pair = [side[side["item"].isin(items["item"])] for side in (base, own)]
             for metric in metrics:
                 sides = [side[side["metric"] == metric] for side in pair]
-                if set(sides[0]["item"]) & set(sides[1]["item"]):
-                    found, scale = difference(*sides, draws.of(items)), SCALES.get(metric, 1.0)
+                both = items[items["item"].isin(sides[0]["item"]) & items["item"].isin(sides[1]["item"])]
+                if len(both):
+                    found, scale = difference(*sides, draws.of(both)), SCALES.get(metric, 1.0)
                     scaled = [round(scale * value, 4) for value in found[:3]]
                     rows.append((table, system, other, condition, metric, *scaled, round(found.p, 5), 0.0, found.n))
     frame = pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
@@ -147,10 +160,7 @@ def differences(
 
 def resampling_note(scores: pd.DataFrame) -> str:
     """How the intervals of a table were made, condition by condition where it is not the same."""
-    notes = {
-        condition: FIXED if part["speaker"].nunique() < MIN_SPEAKERS else HIERARCHICAL
-        for condition, part in conditions(scores)
-    }
+    notes = {condition: HIERARCHICAL if is_hierarchical(part) else FIXED for condition, part in conditions(scores)}
     if len(set(notes.values())) == 1:
         return next(iter(notes.values()))
     over = [condition for condition, note in notes.items() if note == HIERARCHICAL]

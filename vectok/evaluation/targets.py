@@ -48,7 +48,7 @@ def _vocoder_quality(codec: pd.DataFrame) -> Iterator[Target]:
         if found := lookup(codec, "vocoder", "all seen", metric):
             recordings = lookup(codec, "ground_truth", "all seen", metric)
             beside = f", recordings {recordings.value:.2f}" if recordings and metric == "distillmos" else ""
-            shown = f"{found.value:.3f} ({found.low:.3f}..{found.high:.3f}){beside}"
+            shown = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]{beside}"
             yield Target(f"vocoder, all seen: {metric} at least {least:g}", shown, found.value >= least)
 
 
@@ -66,7 +66,7 @@ def _margins(name: str, table: pd.DataFrame) -> Iterator[Target]:
             above = f"at least {least:g} above" if least else "above"
             yield Target(
                 f"vectok {VC_TABLES[name]}, {kind}: scs {above} scs_source, interval above 0",
-                f"{found.value:+.3f} ({found.low:+.3f}..{found.high:+.3f})",
+                f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
                 found.value >= least and found.low > 0,
             )
 
@@ -80,7 +80,7 @@ def _floors(name: str, differences: pd.DataFrame) -> Iterator[Target]:
     for row in own.itertuples():
         yield Target(
             f"vectok {VC_TABLES[name]}, unseen: scs above the floor row (no_conversion), interval above 0",
-            f"{row.value:+.3f} ({row.low:+.3f}..{row.high:+.3f})", row.low > 0,
+            f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]", row.low > 0,
         )  # fmt: skip
 
 

@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,12 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vectok.folders import replacing
+from vectok.frames import samples_of_frames
 from vectok.vocoder.pitch import Pitch
+
+WINDOW_FRAMES = 1_500  # longer utterances are synthesised in windows of this size, so that memory stays constant
+REACH_FRAMES = 24  # frames around a window that it can depend on, more than any receptive field here
 
 
 class TrainingPass(NamedTuple):
@@ -45,9 +48,8 @@ class Vocoder(nn.Module, ABC):
 
     def training_pass(self, vectors: Float[Tensor, "batch frames dim"], pitch: Pitch) -> TrainingPass:
         """Audio of the frames inside the context, with gradients; ``pitch`` is the recording's own, same context."""
-        samples = self.context_frames * 320
-        audio = self(vectors)
-        return TrainingPass(audio[:, samples : audio.shape[1] - samples], None, {})
+        margin, audio = samples_of_frames(self.context_frames), self(vectors)
+        return TrainingPass(audio[:, margin : audio.shape[1] - margin], None, {})
 
     @torch.inference_mode()
     def synthesize(self, vectors: Float[Tensor, "frames dim"]) -> Float[Tensor, " samples"]:
@@ -56,26 +58,54 @@ class Vocoder(nn.Module, ABC):
         Raises:
             ValueError: No frame, or another dimension than the vocoder's.
         """
-        self.check(vectors)
-        return self(vectors[None])[0]
-
-    def check(self, vectors: Tensor) -> None:
-        """Raises ValueError unless ``vectors`` is frames x dim with at least one frame."""
         if vectors.dim() != 2 or vectors.shape[0] == 0 or vectors.shape[1] != self.config.dim:
             raise ValueError(f"expected vectors [frames >= 1, {self.config.dim}], got {list(vectors.shape)}")
+        return self(vectors[None])[0] if len(vectors) <= WINDOW_FRAMES else self._in_windows(vectors)
 
-    def save(self, folder: Path, extra: Callable[[Path], None] | None = None) -> None:
-        """Writes config.json and model.safetensors, whole or not at all; ``extra`` adds files to the folder."""
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    def _in_windows(self, vectors: Float[Tensor, "frames dim"]) -> Float[Tensor, " samples"]:
+        """The same audio, window by window, each with the frames around it that it depends on."""
+        parts = []
+        for window in windows_of(len(vectors)):
+            audio = self(vectors[None, window.first : window.last])[0]
+            parts.append(
+                audio[samples_of_frames(window.start - window.first) :][: samples_of_frames(window.stop - window.start)]
+            )
+        return torch.cat(parts)
+
+    def save(self, folder: Path, discriminators: nn.Module | None = None) -> None:
+        """Writes config.json and model.safetensors, whole or not at all, and the discriminators beside them."""
         config = {"kind": self.kind, **dataclasses.asdict(self.config)}
-        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial / "model.safetensors")
-        if extra is not None:
-            extra(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with replacing(folder) as partial:
+            if discriminators is not None:
+                config["discriminators"] = dataclasses.asdict(discriminators.config)
+                save_weights(discriminators, partial / "discriminators.safetensors")
+            (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            save_weights(self, partial / "model.safetensors")
+
+
+class Window(NamedTuple):
+    """Frames [start, stop) of the output, computed from frames [first, last) of the input."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def windows_of(n_frames: int) -> list[Window]:
+    """Windows that cover ``n_frames``, with their reach on both sides.
+
+    Example:
+        >>> windows_of(1600)
+        [Window(start=0, stop=1500, first=0, last=1524), Window(start=1500, stop=1600, first=1476, last=1600)]
+    """
+    ends = [(start, min(n_frames, start + WINDOW_FRAMES)) for start in range(0, n_frames, WINDOW_FRAMES)]
+    return [Window(a, b, max(0, a - REACH_FRAMES), min(n_frames, b + REACH_FRAMES)) for a, b in ends]
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Writes a module's weights as safetensors."""
+    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path)
 
 
 @dataclass(frozen=True)
@@ -123,6 +153,8 @@ def load(folder: Path) -> Vocoder:
     folder = Path(folder)
     if not (folder / "model.safetensors").exists():
         raise ValueError(f"no vocoder in {folder}: expected config.json and model.safetensors; run the vocoder stage")
-    vocoder = build(json.loads((folder / "config.json").read_text()))
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings.pop("discriminators", None)
+    vocoder = build(settings)
     vocoder.load_state_dict(load_file(folder / "model.safetensors"))
     return vocoder.eval()

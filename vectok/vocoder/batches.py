@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from vectok.frames import SAMPLES_PER_FRAME
+from vectok.frames import samples_of_frames
 from vectok.store import FeatureStore
 from vectok.vocoder.objective import VocoderBatch
 from vectok.vocoder.pitch import PITCH_FRAMES_PER_FRAME, Pitch, PitchConfig, continuous, track
@@ -22,14 +23,14 @@ class CropConfig:
         n_frames: Length of a crop, without its context.
         batch_size: Crops in a batch.
         context_frames: True frames on both sides, the vocoder's own number.
-        augmented_share: Share of the crops from the second source, where there is one.
+        second_share: Share of the crops from the second source, where there are two.
         seed: Of the draws; with the step it fixes a batch.
     """
 
     n_frames: int
     batch_size: int
     context_frames: int
-    augmented_share: float = 0.0
+    second_share: float = 0.0
     seed: int = 0
 
 
@@ -45,32 +46,32 @@ class Source:
     def __init__(self, store: FeatureStore, utterances: list[str], vectors: dict[str, Tensor] | None = None) -> None:
         self.store, self.utterances, self._vectors = store, list(utterances), vectors
         self.n_frames = np.array([store.n_frames(utterance) for utterance in self.utterances])
-        self._pitch: list[Pitch] = []
+        self.pitches: list[Pitch] = []
 
     def track(self, config: PitchConfig) -> "Source":
         """Computes all pitch tracks, filled through unvoiced frames."""
         for utterance, n_frames in zip(self.utterances, self.n_frames, strict=True):
             pitch = track(self.store.audio(utterance, 0, int(n_frames))[None], config)
-            self._pitch.append(pitch._replace(f0_hz=continuous(pitch.f0_hz, pitch.voiced)))
+            self.pitches.append(pitch._replace(f0_hz=continuous(pitch.f0_hz, pitch.voiced)))
         return self
 
-    def pitch(self, row: int) -> Pitch:
-        """Pitch of the row-th utterance: a batch of one."""
-        return self._pitch[row]
+    def vectors(self, utterance: str, start: int = 0, n_frames: int | None = None) -> Float[Tensor, "frames dim"]:
+        """Vectors of one utterance, or of a stretch of it."""
+        if self._vectors is None:
+            return self.store.vectors(utterance, start, n_frames)
+        stop = None if n_frames is None else start + n_frames
+        return self._vectors[utterance][start:stop].float()
 
     def crop(self, row: int, start: int, n_frames: int, context: int) -> VocoderBatch:
         """A batch of one: frames ``[start, start + n_frames)``, zeros beyond the utterance's ends."""
         first, stop = max(0, start - context), min(int(self.n_frames[row]), start + n_frames + context)
         before, after = first - (start - context), start + n_frames + context - stop
         utterance = self.utterances[row]
-        if self._vectors is None:
-            vectors = self.store.vectors(utterance, first, stop - first)
-        else:
-            vectors = self._vectors[utterance][first:stop]
+        vectors = self.vectors(utterance, first, stop - first)
         audio = self.store.audio(utterance, start, n_frames)
-        audio = pad(audio, (0, n_frames * SAMPLES_PER_FRAME - len(audio)))
+        audio = pad(audio, (0, samples_of_frames(n_frames) - len(audio)))
         twice = PITCH_FRAMES_PER_FRAME
-        pitch, edges = self._pitch[row], (before * twice, after * twice)
+        pitch, edges = self.pitches[row], (before * twice, after * twice)
         span = slice(first * twice, stop * twice)
         f0_hz = pad(pitch.f0_hz[:, span], edges, mode="replicate")
         voiced, aperiodicity = pad(pitch.voiced[:, span], edges), pad(pitch.aperiodicity[:, span], edges, value=1.0)
@@ -80,14 +81,16 @@ class Source:
 def stack(crops: list[VocoderBatch]) -> VocoderBatch:
     """Joins batches of one into a batch."""
     vectors, pitches, audio = zip(*crops, strict=True)
-    return VocoderBatch(torch.cat(vectors), Pitch(*(torch.cat(part) for part in zip(*pitches, strict=True))), torch.cat(audio))
+    return VocoderBatch(
+        torch.cat(vectors), Pitch(*(torch.cat(part) for part in zip(*pitches, strict=True))), torch.cat(audio)
+    )
 
 
 class CropSampler:
     """Batches as a pure function of (seed, step): an utterance by its length, a place in it evenly.
 
     Arguments:
-        sources: One, or two of which the second is drawn with ``augmented_share``.
+        sources: One, or two of which the second is drawn with ``second_share``.
     Raises:
         ValueError: A source has no utterance as long as a crop.
     """
@@ -103,7 +106,7 @@ class CropSampler:
     def __call__(self, step: int) -> VocoderBatch:
         random, crops, config = np.random.default_rng((self.config.seed, step)), [], self.config
         for _ in range(config.batch_size):
-            second = len(self.sources) > 1 and random.random() < config.augmented_share
+            second = len(self.sources) > 1 and random.random() < config.second_share
             source, weights = self.sources[second], self._weights[second]
             row = int(np.searchsorted(weights, random.random(), side="right"))
             start = int(random.integers(source.n_frames[row] - config.n_frames + 1))
@@ -111,7 +114,13 @@ class CropSampler:
         return stack(crops)
 
 
-def split_utterances(store: FeatureStore, split: str) -> list[str]:
-    """Utterances of one split, in the store's order."""
+def utterances_of(store: FeatureStore, split: str, min_frames: int = 1) -> list[str]:
+    """Utterances of one split with at least ``min_frames``, in the store's order."""
     index: pd.DataFrame = store.index
-    return index.loc[index["split"] == split, "utterance"].tolist()
+    return index.loc[(index["split"] == split) & (index["n_frames"] >= min_frames), "utterance"].tolist()
+
+
+def spread(store: FeatureStore, utterances: list[str], n_per_language: int) -> list[str]:
+    """The first ``n_per_language`` of the given utterances in each language, in the given order."""
+    languages = store.index.set_index("utterance")["language"].loc[utterances]
+    return languages.groupby(languages).head(n_per_language).index.tolist()

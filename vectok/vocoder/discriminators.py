@@ -5,11 +5,14 @@ the embedded profile are narrow multi-period judges and judges of spectrograms a
 full ones take seconds a step on a CPU).
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, leaky_relu, pad
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
@@ -77,8 +80,15 @@ class ScaleJudge(nn.Module):
     """Sees the waveform at one rate. Source: HiFi-GAN, section 2.3 (multi-scale discriminator, after MelGAN)."""
 
     # channels out, kernel, stride, groups of each layer
-    LAYERS = ((128, 15, 1, 1), (128, 41, 2, 4), (256, 41, 2, 16), (512, 41, 4, 16), (1024, 41, 4, 16), (1024, 41, 1, 16),
-              (1024, 5, 1, 1))  # fmt: skip
+    LAYERS = (
+        (128, 15, 1, 1),
+        (128, 41, 2, 4),
+        (256, 41, 2, 16),
+        (512, 41, 4, 16),
+        (1024, 41, 4, 16),
+        (1024, 41, 1, 16),
+        (1024, 5, 1, 1),
+    )
 
     def __init__(self, n_halvings: int) -> None:
         super().__init__()
@@ -108,7 +118,9 @@ class SpectrogramJudge(nn.Module):
         self.n_fft, widths = n_fft, (1, *channels)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(widths[i], widths[i + 1], (3, 7 if i == 0 else 5), (1, 2), padding=(1, 3 if i == 0 else 2)))
+            weight_norm(
+                nn.Conv2d(widths[i], widths[i + 1], (3, 7 if i == 0 else 5), (1, 2), padding=(1, 3 if i == 0 else 2))
+            )
             for i in range(len(channels))
         )
         self.last = weight_norm(nn.Conv2d(channels[-1], 1, (3, 3), padding=1))
@@ -136,3 +148,18 @@ class Discriminators(nn.Module):
 
     def forward(self, audio: Float[Tensor, "batch samples"]) -> list[Judgement]:
         return [judge(audio) for judge in self.judges]
+
+
+def load_discriminators(folder: Path) -> Discriminators:
+    """Opens the discriminators that a vocoder was saved with.
+
+    Raises:
+        ValueError: The folder holds none.
+    """
+    if not (folder / "discriminators.safetensors").exists():
+        raise ValueError(f"no discriminators in {folder}: run the vocoder stage first")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["discriminators"]
+    config = DiscriminatorConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+    discriminators = Discriminators(config)
+    discriminators.load_state_dict(load_file(folder / "discriminators.safetensors"))
+    return discriminators

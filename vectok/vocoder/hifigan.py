@@ -38,7 +38,9 @@ class HifiganConfig:
             raise ValueError(f"upsample_rates {self.upsample_rates}: expected a product of {SAMPLES_PER_FRAME}")
         for rate, kernel in zip(self.upsample_rates, self.upsample_kernels, strict=True):
             if kernel < rate or (kernel - rate) % 2:
-                raise ValueError(f"kernel {kernel} at rate {rate}: expected rate plus an even number, for exact lengths")
+                raise ValueError(
+                    f"kernel {kernel} at rate {rate}: expected rate plus an even number, for exact lengths"
+                )
 
 
 def _convolution(channels: int, kernel: int, dilation: int) -> nn.Module:
@@ -82,7 +84,9 @@ class Hifigan(Vocoder):
             nn.init.normal_(layer.weight, 0.0, 0.01)
             self.upsamplings.append(weight_norm(layer))
             width //= 2
-            self.blocks.append(nn.ModuleList(ResidualBlock(width, kernel, config.dilations) for kernel in config.kernels))
+            self.blocks.append(
+                nn.ModuleList(ResidualBlock(width, kernel, config.dilations) for kernel in config.kernels)
+            )
         self.last = weight_norm(nn.Conv1d(width, 1, 7, padding=3))
 
     def extra_repr(self) -> str:

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from vectok.frames import SAMPLES_PER_FRAME
-from vectok.vocoder.base import TrainingPass, Vocoder
-from vectok.vocoder.pitch import SAMPLES_PER_PITCH_FRAME, Pitch, continuous
+from vectok.frames import samples_of_frames
+from vectok.vocoder.base import TrainingPass, Vocoder, windows_of
+from vectok.vocoder.pitch import PITCH_FRAMES_PER_FRAME, SAMPLES_PER_PITCH_FRAME, Pitch, continuous
 from vectok.vocoder.source import frame_phase, pulses, sample_phase
 
 
@@ -45,7 +45,7 @@ class SourceFilterConfig:
     min_hz: float = 60.0
     max_hz: float = 500.0
     n_pitch_classes: int = 160
-    pitch_weight: float = 0.2
+    pitch_weight: float = 3.0
     noise_seed: int = 0
 
 
@@ -69,9 +69,7 @@ class Block(nn.Module):
         super().__init__()
         self.mix = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width)
-        self.layers = nn.Sequential(
-            nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
-        )
+        self.layers = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
         self.scale = nn.Parameter(torch.full((width,), 0.2))
 
     def forward(self, hidden: Float[Tensor, "batch frames width"]) -> Float[Tensor, "batch frames width"]:
@@ -104,7 +102,9 @@ class SourceFilter(Vocoder):
         self.filters = nn.Linear(width, 3 * bins)
         self.pitch = nn.Linear(width, config.n_pitch_classes + 1)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        hz = torch.logspace(torch.tensor(config.min_hz).log2(), torch.tensor(config.max_hz).log2(), config.n_pitch_classes, 2.0)
+        hz = torch.logspace(
+            torch.tensor(config.min_hz).log2(), torch.tensor(config.max_hz).log2(), config.n_pitch_classes, 2.0
+        )
         self.register_buffer("class_hz", hz, persistent=False)
         self._start(bins)
 
@@ -112,7 +112,9 @@ class SourceFilter(Vocoder):
         """Starts from speech-like levels, and without any rotation of the phases."""
         nn.init.normal_(self.filters.weight, std=0.02)
         with torch.no_grad():
-            self.filters.bias.copy_(torch.cat([torch.linspace(-2, -7, bins), torch.full((bins,), -6.0), torch.zeros(bins)]))
+            self.filters.bias.copy_(
+                torch.cat([torch.linspace(-2, -7, bins), torch.full((bins,), -6.0), torch.zeros(bins)])
+            )
             self.filters.weight[2 * bins :] = 0
 
     def extra_repr(self) -> str:
@@ -130,65 +132,99 @@ class SourceFilter(Vocoder):
         return Controls(harmonic.clamp(-14, 5), noise.clamp(-14, 5), rotation, pitch[..., :-1], pitch[..., -1])
 
     def predicted_f0(self, controls: Controls) -> Float[Tensor, "batch frames"]:
-        """Mean log frequency over the classes next to the best one, filled through unvoiced frames."""
-        best = controls.pitch_logits.argmax(-1, keepdim=True)
+        """Predicted f0 in Hz at 100 frames per second, filled through unvoiced frames."""
+        return self._decode(controls.pitch_logits, controls.voicing_logit)
+
+    def _decode(self, logits: Tensor, voicing: Tensor) -> Float[Tensor, "batch frames"]:
+        """Mean log frequency over the classes next to the best one."""
+        best = logits.argmax(-1, keepdim=True)
         near = (torch.arange(self.config.n_pitch_classes, device=best.device) - best).abs() <= 3
-        weights = controls.pitch_logits.masked_fill(~near, -torch.inf).softmax(-1)
-        return continuous((weights * self.class_hz.log()).sum(-1).exp(), controls.voicing_logit > 0)
+        weights = logits.masked_fill(~near, -torch.inf).softmax(-1)
+        return continuous((weights * self.class_hz.log()).sum(-1).exp(), voicing > 0)
 
     def _spectrum(self, signal: Float[Tensor, "batch samples"]) -> Tensor:
         """STFT whose frame k is centred at sample 160 k of a signal that starts half a window early."""
         size, hop = self.config.n_fft, SAMPLES_PER_PITCH_FRAME
         return torch.stft(signal, size, hop, window=self.window, center=False, return_complex=True).transpose(1, 2)
 
-    def _pulses(self, f0_hz: Float[Tensor, "batch frames"]) -> Float[Tensor, "batch samples"]:
-        """Pulse train from half a window before the first frame to half a window after the end."""
+    def _longer(self, f0_hz: Float[Tensor, "batch frames"]) -> Float[Tensor, "batch longer"]:
+        """f0 from half a window before the first frame to half a window after the end of the last."""
         margin = self.config.n_fft // (2 * SAMPLES_PER_PITCH_FRAME)
-        longer = pad(f0_hz, (margin, margin + 1), mode="replicate")
-        return pulses(*sample_phase(longer, frame_phase(longer)))
+        return pad(f0_hz, (margin, margin + 1), mode="replicate")
 
-    def _noise(self, like: Tensor, seed: int | None) -> Tensor:
+    def _noise(self, shape: tuple[int, ...], seed: int | None, device: torch.device) -> Tensor:
         """White noise of unit power: seeded, or from the global state when there is no seed."""
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return torch.randn(like.shape, generator=generator).to(like.device)
+        return torch.randn(shape, generator=generator).to(device)
 
-    def render(self, controls: Controls, f0_hz: Float[Tensor, "batch frames"], seed: int | None, n_draws: int = 1) -> list[Tensor]:
-        """Audio from filters and pitch; several draws differ in their noise."""
+    def render(
+        self, controls: Controls, train: Float[Tensor, "batch excited"], noises: list[Float[Tensor, "batch excited"]]
+    ) -> list[Float[Tensor, "batch samples"]]:
+        """Audio from filters and excitation, one draw for each noise; both sources start half a window early."""
         # One STFT frame more than pitch frames closes the last hop: the last one again.
-        harmonic, noise, rotation = (pad(x.mT, (0, 1), mode="replicate").mT for x in controls[:3])
-        train = self._pulses(f0_hz)
-        voice = torch.polar(harmonic.exp(), rotation) * self._spectrum(train)
-        draws = []
-        for _ in range(n_draws):
-            spectrum = voice + noise.exp() * self._spectrum(self._noise(train, seed))
-            hop, length = SAMPLES_PER_PITCH_FRAME, f0_hz.shape[1] * SAMPLES_PER_PITCH_FRAME
-            draws.append(torch.istft(spectrum.mT, self.config.n_fft, hop, window=self.window, length=length))
-        return draws
+        harmonic, noise_log, rotation = (pad(x.mT, (0, 1), mode="replicate").mT for x in controls[:3])
+        voice, gain = torch.polar(harmonic.exp(), rotation) * self._spectrum(train), noise_log.exp()
+        size, hop = self.config.n_fft, SAMPLES_PER_PITCH_FRAME
+        length = (gain.shape[1] - 1) * hop
+        spectra = [voice + gain * self._spectrum(noise) for noise in noises]
+        return [torch.istft(spectrum.mT, size, hop, window=self.window, length=length) for spectrum in spectra]
 
     def forward(self, vectors: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch samples"]:
         """Audio with the predicted pitch. Zero vectors, the training mean, stand before and after the utterance."""
-        context = self.context_frames
-        controls = self.controls(pad(vectors, (0, 0, context, context)))
+        controls = self.controls(pad(vectors, (0, 0, self.context_frames, self.context_frames)))
         with torch.autocast(vectors.device.type, enabled=False):
-            audio = self.render(controls, self.predicted_f0(controls), self.config.noise_seed)[0]
-        return self._inside(audio)
+            f0_hz = self._longer(self.predicted_f0(controls))
+            train = pulses(*sample_phase(f0_hz, frame_phase(f0_hz)))
+            # All rows of a batch hear the same noise, so that an utterance sounds alike alone and in a batch.
+            noise = self._noise((1, train.shape[1]), self.config.noise_seed, train.device).expand_as(train)
+            return self._inside(self.render(controls, train, [noise])[0])
 
-    def _inside(self, audio: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
-        margin = self.context_frames * SAMPLES_PER_FRAME
+    def _in_windows(self, vectors: Float[Tensor, "frames dim"]) -> Float[Tensor, " samples"]:
+        """The same audio, window by window: pitch first, so that the phase runs through."""
+        padded = pad(vectors, (0, 0, self.context_frames, self.context_frames))[None]
+        f0_hz = self._longer(self._pitch_in_windows(padded))
+        phase, size, twice = frame_phase(f0_hz), self.config.n_fft, PITCH_FRAMES_PER_FRAME
+        noise = self._noise((1, samples_of_frames(padded.shape[1]) + size), self.config.noise_seed, vectors.device)
+        parts = []
+        for start, stop, first, last in windows_of(padded.shape[1]):
+            frames = slice(first * twice, last * twice + size // SAMPLES_PER_PITCH_FRAME + 1)
+            train = pulses(*sample_phase(f0_hz[:, frames], phase[:, frames]))
+            part = noise[:, samples_of_frames(first) : samples_of_frames(last) + size]
+            audio = self.render(self.controls(padded[:, first:last]), train, [part])[0]
+            parts.append(audio[:, samples_of_frames(start - first) : samples_of_frames(stop - first)])
+        return self._inside(torch.cat(parts, 1))[0]
+
+    def _pitch_in_windows(self, padded: Float[Tensor, "one frames dim"]) -> Float[Tensor, "one pitch_frames"]:
+        """Predicted f0 of a long utterance."""
+        logits, voicing, twice = [], [], PITCH_FRAMES_PER_FRAME
+        for start, stop, first, last in windows_of(padded.shape[1]):
+            controls = self.controls(padded[:, first:last])
+            inside = slice((start - first) * twice, (stop - first) * twice)
+            logits.append(controls.pitch_logits[:, inside])
+            voicing.append(controls.voicing_logit[:, inside])
+        return self._decode(torch.cat(logits, 1), torch.cat(voicing, 1))
+
+    def _inside(self, audio: Float[Tensor, "batch longer"]) -> Float[Tensor, "batch samples"]:
+        margin = samples_of_frames(self.context_frames)
         return audio[:, margin : audio.shape[1] - margin]
 
     def training_pass(self, vectors: Float[Tensor, "batch frames dim"], pitch: Pitch) -> TrainingPass:
         """Two draws with the recording's own pitch, and the losses of the pitch classes and of the voicing."""
         controls = self.controls(vectors)
         with torch.autocast(vectors.device.type, enabled=False):
-            first, second = (self._inside(x) for x in self.render(controls, pitch.f0_hz, None, n_draws=2))
+            f0_hz = self._longer(pitch.f0_hz)
+            train = pulses(*sample_phase(f0_hz, frame_phase(f0_hz)))
+            noises = [self._noise(train.shape, None, train.device) for _ in range(2)]
+            first, second = (self._inside(audio) for audio in self.render(controls, train, noises))
             losses = self._pitch_losses(controls, pitch)
         return TrainingPass(first, second, losses)
 
     def _pitch_losses(self, controls: Controls, pitch: Pitch) -> dict[str, Tensor]:
         """Cross-entropy to a Gaussian of one class around the true pitch, on voiced frames; and of the voicing."""
         voiced = pitch.voiced.float()
-        place = (torch.log2(pitch.f0_hz / self.config.min_hz) / torch.log2(self.class_hz[1] / self.class_hz[0]))[..., None]
+        place = (torch.log2(pitch.f0_hz / self.config.min_hz) / torch.log2(self.class_hz[1] / self.class_hz[0]))[
+            ..., None
+        ]
         classes = torch.arange(self.config.n_pitch_classes, device=place.device)
         target = (-0.5 * (classes - place).square()).softmax(-1)
         each = cross_entropy(controls.pitch_logits.flatten(0, 1), target.flatten(0, 1), reduction="none")

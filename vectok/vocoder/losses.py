@@ -72,23 +72,26 @@ def spectral_distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> di
     return sums
 
 
-def spectral_energy_distance(target: dict, first: dict, second: dict) -> dict[str, Tensor]:
+def spectral_energy_distance(
+    target: dict[str, Tensor], first: dict[str, Tensor], second: dict[str, Tensor], repulsion: float = 1.0
+) -> dict[str, Tensor]:
     r"""Generalised energy distance between the recording x and two draws y, y' of the same audio.
 
-    .. math:: \tfrac12 \left( d(x, y) + d(x, y') - d(y, y') \right)
+    .. math:: \tfrac12 \left( d(x, y) + d(x, y') - r\, d(y, y') \right)
 
-    The repulsive last term makes it a proper score: without it the best answer to a noisy spectrum is one without
-    noise, which buzzes. Source: Gritsenko et al., "A spectral energy distance for parallel speech synthesis", 2020.
+    At repulsion r = 1 it is a proper score; at r = 0 the best answer to a noisy spectrum is one without noise, which
+    buzzes. Below 1 voices keep clearer harmonics.
+    Source: Gritsenko et al., "A spectral energy distance for parallel speech synthesis", 2020.
     """
-    near, far, apart = (
-        spectral_distance(*pair) for pair in ((target, first), (target, second), (first, second))
-    )
-    return {kind: 0.5 * (near[kind] + far[kind] - apart[kind]) for kind in near}
+    near, far, apart = (spectral_distance(*pair) for pair in ((target, first), (target, second), (first, second)))
+    return {kind: 0.5 * (near[kind] + far[kind] - repulsion * apart[kind]) for kind in near}
 
 
 def discriminator_loss(real: list[Tensor], generated: list[Tensor]) -> Tensor:
     r"""Least squares: :math:`\sum_k E[(D_k(x) - 1)^2] + E[D_k(y)^2]` over all judges k. Source: LSGAN; HiFi-GAN."""
-    return sum((r.float() - 1).square().mean() + g.float().square().mean() for r, g in zip(real, generated, strict=True))
+    return sum(
+        (r.float() - 1).square().mean() + g.float().square().mean() for r, g in zip(real, generated, strict=True)
+    )
 
 
 def deception_loss(generated: list[Tensor]) -> Tensor:

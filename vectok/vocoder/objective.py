@@ -37,6 +37,7 @@ class ObjectiveConfig:
     Arguments:
         n_steps_before_adversarial: Spectral losses alone until then.
         mel_weight, linear_weight: Of the two spectral distances.
+        repulsion: Of the spectral energy distance, where a generator gives two draws: 0 is the plain distance.
         feature_weight: Of feature matching.
         adversarial_weight: Of deceiving the judges.
     """
@@ -44,6 +45,7 @@ class ObjectiveConfig:
     n_steps_before_adversarial: int
     mel_weight: float = 45.0
     linear_weight: float = 0.0
+    repulsion: float = 1.0
     feature_weight: float = 2.0
     adversarial_weight: float = 1.0
 
@@ -108,7 +110,9 @@ class VocoderObjective(Objective[VocoderBatch]):
 
     def distances(self, audio: Float[Tensor, "batch samples"], generated: TrainingPass) -> dict[str, Tensor]:
         """Unweighted spectral distances: of energy where there are two draws, else plain."""
+        self.spectra.to(audio.device)
         target, first = self.spectra(audio), self.spectra(generated.audio.float())
         if generated.second is None:
             return spectral_distance(target, first)
-        return spectral_energy_distance(target, first, self.spectra(generated.second.float()))
+        second = self.spectra(generated.second.float())
+        return spectral_energy_distance(target, first, second, self.config.repulsion)

@@ -105,7 +105,9 @@ def _best_near(difference: Float[Tensor, "frames lags"], lag: Int[Tensor, " fram
 def _local_estimate(difference: Tensor, lag: Tensor, aperiodicity: Tensor, reach: int = 2) -> Tensor:
     """YIN's step 6: of the frames within ``reach``, the most periodic one's lag is the place to search again."""
     n = len(lag)
-    near = (torch.arange(n, device=lag.device)[:, None] + torch.arange(-reach, reach + 1, device=lag.device)).clamp(0, n - 1)
+    near = (torch.arange(n, device=lag.device)[:, None] + torch.arange(-reach, reach + 1, device=lag.device)).clamp(
+        0, n - 1
+    )
     best = near.gather(1, aperiodicity[near].argmin(1, keepdim=True))[:, 0]
     return _best_near(difference, lag[best], 0.2)
 
@@ -151,7 +153,9 @@ def track(audio: Float[Tensor, "batch samples"], config: PitchConfig | None = No
     return Pitch(f0_hz.reshape(shape), voiced.reshape(shape), aperiodicity.reshape(shape))
 
 
-def continuous(f0_hz: Float[Tensor, "batch frames"], voiced: Bool[Tensor, "batch frames"]) -> Float[Tensor, "batch frames"]:
+def continuous(
+    f0_hz: Float[Tensor, "batch frames"], voiced: Bool[Tensor, "batch frames"]
+) -> Float[Tensor, "batch frames"]:
     """Fills unvoiced stretches: log-linear between the voiced frames around them, constant at the ends.
 
     Example:
@@ -171,7 +175,9 @@ def continuous(f0_hz: Float[Tensor, "batch frames"], voiced: Bool[Tensor, "batch
 
 
 def cents_error(
-    predicted_hz: Float[Tensor, "batch frames"], f0_hz: Float[Tensor, "batch frames"], voiced: Bool[Tensor, "batch frames"]
+    predicted_hz: Float[Tensor, "batch frames"],
+    f0_hz: Float[Tensor, "batch frames"],
+    voiced: Bool[Tensor, "batch frames"],
 ) -> Float[Tensor, " voiced"]:
     r"""Pitch error in cents on voiced frames: :math:`1200 \log_2 (\hat f / f)`."""
     return 1200 * torch.log2(predicted_hz[voiced] / f0_hz[voiced])

@@ -40,7 +40,9 @@ def sample_phase(
     return f0.flatten(1), ((phase[:, :-1, None].double() + cycles) % 1.0).flatten(1)
 
 
-def pulses(f0_hz: Float[Tensor, "batch samples"], phase: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
+def pulses(
+    f0_hz: Float[Tensor, "batch samples"], phase: Float[Tensor, "batch samples"]
+) -> Float[Tensor, "batch samples"]:
     r"""Band-limited pulse train of unit power: all harmonics up to 7.9 kHz, alike in level (the Dirichlet kernel).
 
     .. math::
