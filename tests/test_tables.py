@@ -30,8 +30,8 @@ VC = listed(
 def index() -> pd.DataFrame:
     """An index of two corpora: a, wide-band with texts; d, narrow-band without."""
     rows = [
-        {"utterance": f"{c}/{language}/{n}", "language": language, "group": f"g{n}", "text": "some words" if c == "a" else "",
-         "bandwidth_hz": 7000.0 if c == "a" else 5512.0, "seconds": 2.0 + n, "speaker": f"{c}-{language}"}
+        {"utterance": f"{c}/{language}/{n}", "language": language, "group": f"g{n}",
+         "text": "some words" if c == "a" else "", "bandwidth_hz": 7000.0 if c == "a" else 5512.0, "seconds": 2.0 + n, "speaker": f"{c}-{language}"}
         for c, language in (("a", "en"), ("a", "fr"), ("d", "en")) for n in range(1, 8)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -188,7 +188,8 @@ PAPER = {
     "cells": [],
     "orderings": [{
         "name": "one above two", "metric": "scs", "cells": [["t", "X", "scs"]],
-        "higher": {"table": "t", "system": "x", "condition": "all"}, "lower": {"table": "t", "system": "y", "condition": "all"},
+        "higher": {"table": "t", "system": "x", "condition": "all"},
+        "lower": {"table": "t", "system": "y", "condition": "all"},
     }],
 }  # fmt: skip
 CELL = {"table": "t", "system": "X", "metric": "scs", "value": 0.9, "sure": "C1", "judge": "none", "here": {}}
@@ -244,7 +245,8 @@ def test_targets_read_the_tables():
         (system, condition, metric, "", "", "%", value, value - 1, value + 1, 9)
         for condition in ("en seen", "all seen")
         for system, metric, value in (
-            ("ground_truth", "cer", 5.0), ("vocoder", "cer", 7.0), ("tokens", "cer", 16.0), ("vocoder", "distillmos", 2.5),
+            ("ground_truth", "cer", 5.0), ("vocoder", "cer", 7.0), ("tokens", "cer", 16.0),
+            ("vocoder", "distillmos", 2.5),
         )
     ]  # fmt: skip
     codec = pd.DataFrame(rows, columns=list(tables.COLUMNS))

@@ -122,7 +122,9 @@ def test_public_names_have_docstrings(module):
 
 
 def test_tracked_files_name_no_machine_and_no_registry():
-    hosts = "|".join(["pypi" + r"\.", "pythonhosted" + r"\.", "deb" + r"\.debian", "/opt" + "/", "/root" + "/", "/work" + "/"])
+    hosts = "|".join(
+        ["pypi" + r"\.", "pythonhosted" + r"\.", "deb" + r"\.debian", "/opt" + "/", "/root" + "/", "/work" + "/"]
+    )
     texts = {".py", ".ipynb", ".md", ".yaml", ".yml", ".json", ".csv", ".txt", ".lock", ".in", ".toml", ".cff", ""}
     for path in TRACKED:
         if path.suffix in texts:
@@ -164,5 +166,7 @@ def test_ci_calls_the_readme_test_command():
 @pytest.mark.parametrize("document", ["README.md", "data/README.md", "reports/LOG.md"])
 def test_every_path_named_in_prose_exists(document):
     text = (REPOSITORY / document).read_text(encoding="utf-8")
-    named = re.findall(r"(?<![\w/<])((?:vectok|notebooks|tests|requirements|data/lists|data/hashes|data/sample)/[\w./]+)", text)
+    named = re.findall(
+        r"(?<![\w/<])((?:vectok|notebooks|tests|requirements|data/lists|data/hashes|data/sample)/[\w./]+)", text
+    )
     assert not [name for name in named if not (REPOSITORY / name.rstrip("./")).exists()]

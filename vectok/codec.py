@@ -3,7 +3,7 @@
 Source: Vec-Tok Speech (arXiv v1), the codec decoder: a Conformer over the prompt's vectors and the centroids of the
 tokens. *Deviation* (flag ``residual``): the output starts from the token's centroid plus a share of the prompt's mean,
 since the tokens are those of mean-removed vectors, and the Conformer, whose head begins at zero, learns the rest.
-*Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, most of all in a tenth
+*Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, above all in a tenth
 of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
 """
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vectok.audio import AudioError
 from vectok.corpus.manifest import read_utterance

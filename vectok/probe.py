@@ -26,7 +26,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.metrics import cohen_kappa_score, r2_score
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vectok.augment import Voice
 from vectok.encoders import SpeechEncoder

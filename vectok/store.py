@@ -72,9 +72,10 @@ class StoreWriter:
 
     def close(self, n_shards: int) -> "FeatureStore":
         """Joins the shards' indices into the store's, and opens it."""
-        parts = [pd.read_csv(self.folder / f"shard-{shard:05d}.csv") for shard in range(n_shards)]
+        paths = [self.folder / f"shard-{shard:05d}.csv" for shard in range(n_shards)]
+        # A text may read "null"; a shard of unreadable recordings has no row, and so no header.
+        parts = [pd.read_csv(path, keep_default_na=False) for path in paths if path.stat().st_size > 1]
         (self.folder / "store.json").write_text(json.dumps({"dim": self.dim, "n_shards": n_shards}) + "\n")
-        parts = [part for part in parts if len(part)]
         pd.concat(parts, ignore_index=True).to_csv(self.folder / "index.csv", index=False)
         for shard in range(n_shards):
             (self.folder / f"shard-{shard:05d}.csv").unlink()

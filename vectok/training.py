@@ -115,7 +115,11 @@ def _resume(path: Path, config: TrainingConfig, players: dict, optimisers: dict)
 
 
 def _turn(
-    accelerator: Accelerator, losses: dict[str, Tensor], module: nn.Module, optimiser: torch.optim.Optimizer, limit: float
+    accelerator: Accelerator,
+    losses: dict[str, Tensor],
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    limit: float,
 ) -> dict[str, float]:
     """One optimiser step of one player. Fails on a loss that is not finite."""
     total = sum(losses.values())
@@ -136,9 +140,7 @@ def _turn(
 def _optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW over what the module lets train."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
-        trainable, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
+    return torch.optim.AdamW(trainable, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
 
 
 def finish(state_folder: Path) -> None:
@@ -147,7 +149,11 @@ def finish(state_folder: Path) -> None:
 
 
 def fit(
-    objective: Objective[Batch], batch_at: Callable[[int], Batch], config: TrainingConfig, state_folder: Path, label: str
+    objective: Objective[Batch],
+    batch_at: Callable[[int], Batch],
+    config: TrainingConfig,
+    state_folder: Path,
+    label: str,
 ) -> pd.DataFrame:
     """Trains an objective for exactly ``config.n_steps`` steps, going on from a saved state when there is one.
 

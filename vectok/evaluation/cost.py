@@ -1,6 +1,7 @@
 """What things cost: real-time factors, parameters, seconds and memory. They stand in cost.csv and nowhere else."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,15 @@ def table_of(measured: dict, stages: dict[str, dict]) -> pd.DataFrame:
     """
     device, rows = measured["device"], []
 
-    def add(system: str, condition: str, metric: str, values: tuple[float, float, float], n: int) -> None:
+    def add(system: str, condition: str, metric: str, values: Sequence[float], n: int) -> None:
         digits = 5 if metric == "rtf" else 1 if metric == "seconds" else 0
         numbers = [np.nan if value != value else round(value, digits) for value in values]
         rows.append((system, condition, metric, device, "none", UNITS[metric], *numbers, n))
 
     for name, values in measured["rtf"].items():
-        add(name, "component", "rtf", tuple(values), N_REPEATS)
+        add(name, "component", "rtf", values, N_REPEATS)
     for name, number in measured["n_parameters"].items():
-        add(name, "component", "n_parameters", (number, np.nan, np.nan), 1)
+        add(name, "component", "n_parameters", (float(number), np.nan, np.nan), 1)
     for name, cost in stages.items():
         add(name, "stage", "seconds", (cost["seconds"], np.nan, np.nan), 1)
         add(name, "stage", "peak_memory_mb", (cost["peak_memory_mb"], np.nan, np.nan), 1)

@@ -89,7 +89,7 @@ class DistillMos(Scorer):
         return [round(float(np.mean(values)), 5) for values in found]
 
 
-def tile(clip: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+def tile(clip: Float[Tensor, " samples"]) -> Float[Tensor, " tiled"]:
     """Repeats a clip until it lasts 9.01 s; a longer one stays as it is."""
     if len(clip) >= DNSMOS_SAMPLES:
         return clip

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from vectok.evaluation.models import ModelMissing, Scorer
 from vectok.frames import SAMPLE_RATE_HZ, seconds_of_samples
@@ -68,6 +68,7 @@ def narrow(audio: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
     low = soxr.resample(audio.numpy(), SAMPLE_RATE_HZ, NARROW_RATE_HZ)
     low = np.round(np.clip(low, -1.0, 1.0 - 1 / NARROW_LEVELS) * NARROW_LEVELS) / NARROW_LEVELS
     high = soxr.resample(low.astype(np.float32), NARROW_RATE_HZ, SAMPLE_RATE_HZ)
+    high = np.pad(high, (0, max(0, len(audio) - len(high))))[: len(audio)]
     return torch.from_numpy(np.clip(high, -1.0, 1.0).astype(np.float32))
 
 
