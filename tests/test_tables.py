@@ -30,10 +30,18 @@ VC = listed(
 def index() -> pd.DataFrame:
     """An index of two corpora: a, wide-band with texts; d, narrow-band without."""
     rows = [
-        {"utterance": f"{c}/{language}/{n}", "language": language, "group": f"g{n}",
-         "text": "some words" if c == "a" else "", "bandwidth_hz": 7000.0 if c == "a" else 5512.0, "seconds": 2.0 + n, "speaker": f"{c}-{language}"}
-        for c, language in (("a", "en"), ("a", "fr"), ("d", "en")) for n in range(1, 8)
-    ]  # fmt: skip
+        {
+            "utterance": f"{c}/{language}/{n}",
+            "language": language,
+            "group": f"g{n}",
+            "text": "some words" if c == "a" else "",
+            "bandwidth_hz": 7000.0 if c == "a" else 5512.0,
+            "seconds": 2.0 + n,
+            "speaker": f"{c}-{language}",
+        }
+        for c, language in (("a", "en"), ("a", "fr"), ("d", "en"))
+        for n in range(1, 8)
+    ]
     return pd.DataFrame(rows)
 
 

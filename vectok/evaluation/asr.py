@@ -133,7 +133,7 @@ class Transcriber(Scorer):
         )  # fmt: skip
         return [self._tokenizer.decode(result.sequences_ids[0]).strip() for result in results]
 
-    def transcribe(self, clips: list[Float[Tensor, " samples"]], languages: list[str]) -> list[str]:
+    def transcribe(self, clips: list[Tensor], languages: list[str]) -> list[str]:
         """Reads clips, in the order given; clips of like length share a batch.
 
         Arguments:
@@ -160,7 +160,7 @@ class Transcriber(Scorer):
         return self.transcribe(clips, languages)
 
 
-def agreement(config: AsrConfig, clips: list[Float[Tensor, " samples"]], languages: list[str]) -> ErrorCounts:
+def agreement(config: AsrConfig, clips: list[Tensor], languages: list[str]) -> ErrorCounts:
     """Characters by which transcripts from shortened windows differ from those of 30 s windows, and how many there are.
 
     Arguments:

@@ -15,8 +15,7 @@ from vectok.frames import SAMPLE_RATE_HZ
 DISTILLMOS_SAMPLES = 122_880  # 7.68 s
 DISTILLMOS_MARGIN = 3_200  # beyond a clip's end the network sees plain silence again after 0.2 s
 SAMPLES_PER_COLUMN = 320  # of DistillMOS's convolutional features
-DNSMOS_SAMPLES = 144_160  # 9.01 s
-DNSMOS_HOP = 16_000
+DNSMOS_SECONDS, DNSMOS_SAMPLES = 9.01, 144_160
 P808_TAIL, P808_FFT = 160, 321
 # Raw network outputs to mean opinion scores, fitted by the model's authors.
 POLYNOMIALS = {
@@ -56,7 +55,7 @@ class DistillMos(Scorer):
         """Name and version."""
         return f"distillmos {version('distillmos')}"
 
-    def _windows(self, clip: Float[Tensor, " samples"]) -> list[Float[Tensor, " window"]]:
+    def _windows(self, clip: Float[Tensor, " samples"]) -> list[Tensor]:
         """A clip of at most 7.68 s whole, a longer one in evenly spaced windows, as the package cuts it."""
         extra = len(clip) - DISTILLMOS_SAMPLES
         if extra <= 0:
@@ -160,8 +159,8 @@ class Dnsmos(Scorer):
         windows, places = [], []
         for place, clip in enumerate(clips):
             tiled = tile(clip)
-            for start in range(0, len(tiled) - DNSMOS_SAMPLES + 1, DNSMOS_HOP):
-                windows.append(tiled[start : start + DNSMOS_SAMPLES])
+            for hop in range(int(len(tiled) // SAMPLE_RATE_HZ - DNSMOS_SECONDS) + 1):  # as the package counts them
+                windows.append(tiled[hop * SAMPLE_RATE_HZ : hop * SAMPLE_RATE_HZ + DNSMOS_SAMPLES])
                 places.append(place)
         rows = [row for part in torch.stack(windows).split(self.batch_size) for row in self._batch(part)]
         means = [{} for _ in clips]

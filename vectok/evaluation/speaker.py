@@ -126,7 +126,7 @@ class SpeakerEncoder(Scorer):
         return torch.stack([mels[start : start + PARTIAL_FRAMES] for start in starts])
 
     @torch.inference_mode()
-    def embed(self, clips: list[Float[Tensor, " samples"]]) -> Float[Tensor, "batch dim"]:
+    def embed(self, clips: list[Tensor]) -> Float[Tensor, "batch dim"]:
         r"""One vector of unit length a clip: the normalised mean of its partials' embeddings."""
         partials = [self._partials(clip) for clip in clips]
         embedded = torch.cat([self._network(batch) for batch in torch.cat(partials).split(self.batch_size)])
