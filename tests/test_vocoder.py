@@ -8,7 +8,7 @@ import torch
 from vectok import vocoder as vocoders
 from vectok.store import FeatureStore, Item, StoreWriter
 from vectok.training import TrainingConfig, fit
-from vectok.vocoder import base
+from vectok.vocoder import base, plots
 from vectok.vocoder.batches import CropConfig, CropSampler, Source, spread, utterances_of
 from vectok.vocoder.checks import held_out
 from vectok.vocoder.discriminators import DiscriminatorConfig, Discriminators
@@ -228,6 +228,12 @@ def test_spread_takes_the_first_of_each_language(store):
 def test_configuration_is_json_with_its_kind(tmp_path):
     small("source_filter").save(tmp_path / "v")
     assert json.loads((tmp_path / "v" / "config.json").read_text())["kind"] == "source_filter"
+
+
+def test_players_are_small_and_in_ogg():
+    found = plots.player(0.1 * torch.randn(100_000), seconds=2.0)
+    assert found.data[:4] == b"OggS" and len(found.data) < 60_000
+    assert plots.rising_pulses(100.0, 200.0, seconds=0.5).shape == (8_000,)
 
 
 @pytest.mark.slow

@@ -78,7 +78,9 @@ def test_notebook_is_stripped_and_shaped(notebook):
     assert [cell["metadata"].get("tags") for cell in found].count(["parameters"]) == 1
     assert found[-1]["metadata"].get("tags") == ["metrics"]
     too_long = [cell["source"] for cell in sources if len(cell["source"].splitlines()) > 15]
-    assert not [text for text in too_long if "profile: str" not in text], "cells have 15 lines at most"
+    # Exceptions: the parameters, and one statement that fills in a configuration, an argument a line.
+    too_long = [text for text in too_long if "profile: str" not in text and len(ast.parse(text).body) > 1]
+    assert not too_long, "cells have 15 lines at most"
     assert not [cell["source"] for cell in sources if re.search(r"(?m)^\s*class ", cell["source"])]
     assert found[0]["source"].startswith("# ")
 
