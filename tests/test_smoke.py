@@ -65,3 +65,20 @@ def test_second_run_does_nothing_in_six_seconds(clone):
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=clone, capture_output=True, text=True, check=True)
     assert time.monotonic() - started < 6
     assert "Running stage" not in done.stdout
+
+
+@pytest.mark.slow
+def test_release_packs_what_the_readme_snippet_runs_on(clone):
+    """`make release`, then the README's Python, word for word but for the profile's name."""
+    release = [sys.executable, "-m", "vectok.release", "--profile", "smoke"]
+    subprocess.run(release, cwd=clone, check=True, capture_output=True, text=True)
+    recordings = sorted((clone / "data/sample/asterisk/en").rglob("*.g722"))[:2]
+    convert = [sys.executable, "-m", "vectok.cli", "convert", str(recordings[0]), "--target", str(recordings[1])]
+    convert += ["--model", "dist/vectok-smoke", "--out", "converted"]
+    subprocess.run(convert, cwd=clone, check=True, capture_output=True, text=True)
+    assert len(list((clone / "converted").iterdir())) == 1
+    for name, recording in zip(("source.wav", "me.wav"), recordings, strict=True):
+        code = f"from vectok import audio; audio.write({name!r}, audio.read({str(recording)!r}))"
+        subprocess.run([sys.executable, "-c", code], cwd=clone, check=True)
+    snippet = (REPOSITORY / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    subprocess.run([sys.executable, "-c", snippet.replace('"embedded"', '"smoke"')], cwd=clone, check=True)

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from vectok.evaluation.paper import LABEL, ORIENTATION
+
 TITLES = {
     "codec": "Codec resynthesis",
     "table1_vc_intra": "Table 1: voice conversion within a language",
@@ -107,10 +109,15 @@ def paper_grid(comparison: pd.DataFrame) -> str:
 
 
 def page(name: str, table: pd.DataFrame, comparison: pd.DataFrame, information: dict) -> str:
-    """One table as a Markdown page: header, ours, and the paper's cells with their verdicts."""
+    """One table as a Markdown page: header, ours, the paper's cells with their verdicts, and others to orient by."""
     parts = [header(name, table, information), wide(table, SHOWN[name])]
     own = comparison[comparison["table"] == name]
     if len(own):
-        label = "arXiv v1 (sure: C primary source, C1 one secondary source, I inferred)"
-        parts += [f"The paper's numbers, {label}:", paper_grid(own)]
+        parts += [f"The paper's numbers, {LABEL}:", paper_grid(own)]
+    if name in ORIENTATION:
+        rows = [list(published) for published in ORIENTATION[name]]
+        parts += [
+            "Published by others on other corpora, by other judges; for orientation:",
+            grid(rows, ["system", "task", "numbers"]),
+        ]
     return "\n\n".join(parts) + "\n"

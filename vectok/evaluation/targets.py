@@ -94,6 +94,7 @@ def _neighbours(name: str, table: pd.DataFrame) -> Iterator[Target]:
         if None in ours or not rivals:
             continue
         theirs = {rival: [lookup(table, rival, condition, m) for m in (metric, "scs")] for rival in rivals}
+        theirs = {rival: found for rival, found in theirs.items() if None not in found}
         better = [
             r for r, (errors, scs) in theirs.items() if errors.value < ours[0].value and scs.value > ours[1].value
         ]

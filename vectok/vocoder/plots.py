@@ -30,7 +30,9 @@ def player(audio: Float[Tensor, " samples"], seconds: float = 4.0) -> Audio:
     buffer = BytesIO()
     samples = audio[: round(seconds * SAMPLE_RATE_HZ)].clamp(-1, 1).numpy()
     soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format="OGG", subtype="VORBIS")
-    return Audio(data=buffer.getvalue(), mimetype="audio/ogg")
+    sound = Audio(data=buffer.getvalue())
+    sound.mimetype = "audio/ogg"  # Audio would call any bytes audio/wav
+    return sound
 
 
 def spectrograms(audios: dict[str, Float[Tensor, " samples"]], path: Path, n_columns: int = 1) -> None:
