@@ -25,7 +25,7 @@ CONFIG = InverseKMeansConfig(
 )  # fmt: skip
 DATA = CodecDataConfig(
     batch_size=4, min_prompt_seconds=0.2, max_prompt_seconds=0.4, min_target_seconds=0.2, max_target_seconds=0.6,
-    real_share=0.5, mask_rate=0.1, replace_rate=0.1, swap_rate=0.0, seed=3,
+    real_share=0.5, mask_rate=0.1, replace_rate=0.1, swap_rate=0.0, crossed_share=0.0, seed=3,
 )  # fmt: skip
 
 

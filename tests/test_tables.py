@@ -8,7 +8,7 @@ import pytest
 
 from vectok.corpus.lists import COLUMNS as LIST_COLUMNS
 from vectok.corpus.lists import Lists
-from vectok.evaluation import cost, markdown, plan, readme, scores, systems, tables, targets, verdicts
+from vectok.evaluation import cost, markdown, paper, plan, readme, scores, systems, tables, targets, verdicts
 from vectok.evaluation.statistics import Interval
 from vectok.evaluation.units import CLIP_METRICS
 
@@ -192,15 +192,10 @@ def test_rate_scores_are_counts_over_seconds():
     assert ("tokens_deduplicated", "entropy_bits_per_second") not in found.index
 
 
-PAPER = {
-    "cells": [],
-    "orderings": [{
-        "name": "one above two", "metric": "scs", "cells": [["t", "X", "scs"]],
-        "higher": {"table": "t", "system": "x", "condition": "all"},
-        "lower": {"table": "t", "system": "y", "condition": "all"},
-    }],
-}  # fmt: skip
-CELL = {"table": "t", "system": "X", "metric": "scs", "value": 0.9, "sure": "C1", "judge": "none", "here": {}}
+X, Y = (paper.Place("t", system, "all", "scs") for system in "xy")
+HIGHER = paper.Cell("t", "X", "scs", 0.9, "C1", "none", X)
+LOWER = paper.Cell("t", "Y", "scs", 0.8, "C1", "none", Y)
+ORDERINGS = (paper.Ordering("one above two", HIGHER, LOWER),)
 
 
 def tidy(x: Interval, y: Interval) -> dict[str, pd.DataFrame]:
@@ -221,31 +216,30 @@ def tidy(x: Interval, y: Interval) -> dict[str, pd.DataFrame]:
     ],
 )
 def test_verdicts(profile, interval, judge, expected):
-    assert (
-        verdicts.verdict_of(CELL | {"judge": judge, "here": {"system": "x"}}, interval, profile, None).verdict
-        == expected
-    )
+    assert verdicts.verdict_of(HIGHER._replace(judge=judge), interval, profile, None).verdict == expected
 
 
 def test_an_order_of_the_paper_is_kept_or_not():
     one, two = Interval(0.8, 0.75, 0.85, 9), Interval(0.6, 0.55, 0.65, 9)
-    assert verdicts.ordering_of(CELL, PAPER, tidy(one, two)).verdict == verdicts.SAME_ORDERING
-    assert verdicts.ordering_of(CELL, PAPER, tidy(two, one)).verdict == verdicts.DIFFERS
-    assert verdicts.ordering_of(CELL, PAPER, {}) is None
+    kept = verdicts.ordering_of(HIGHER, tidy(one, two), ORDERINGS)
+    turned = verdicts.ordering_of(LOWER, tidy(two, one), ORDERINGS)
+    assert kept == (verdicts.SAME_ORDERING, "one above two; intervals apart")
+    assert turned == (verdicts.DIFFERS, "not one above two; intervals apart")
+    assert verdicts.ordering_of(HIGHER, {}, ORDERINGS) is None
+    assert verdicts.ordering_of(HIGHER._replace(system="z"), tidy(one, two), ORDERINGS) is None
 
 
 def test_embedded_never_reproduces():
     own = pd.DataFrame(columns=list(tables.COLUMNS))
     found = verdicts.compare(dict.fromkeys(["codec", "table1_vc_intra", "table2_vc_cross", "bitrate"], own), "embedded")
-    assert len(found) == len(verdicts.read_paper()["cells"]) and verdicts.REPRODUCED not in set(found["verdict"])
+    assert len(found) == len(paper.CELLS) and verdicts.REPRODUCED not in set(found["verdict"])
 
 
 def test_every_cell_of_the_paper_carries_how_sure_it_is():
-    paper = verdicts.read_paper()
-    assert {cell["sure"] for cell in paper["cells"]} <= {"C", "C1", "I"}
-    assert {cell["judge"] for cell in paper["cells"]} <= {"none", *verdicts.JUDGES}
-    places = [[cell["table"], cell["system"], cell["metric"]] for cell in paper["cells"]]
-    assert all(place in places for ordering in paper["orderings"] for place in ordering["cells"])
+    assert {cell.sure for cell in paper.CELLS} == {"C", "C1", "I"}
+    assert {cell.judge for cell in paper.CELLS} == {"none", *verdicts.JUDGES}
+    assert all(ordering.higher.value > ordering.lower.value for ordering in paper.ORDERINGS)
+    assert all({ordering.higher, ordering.lower} <= set(paper.CELLS) for ordering in paper.ORDERINGS)
 
 
 def test_targets_read_the_tables():

@@ -1,8 +1,9 @@
 """The inverse K-means model: from semantic tokens and a prompt of the target speaker back to speech vectors.
 
 Source: Vec-Tok Speech (arXiv v1), the codec decoder: a Conformer over the prompt's vectors and the centroids of the
-tokens. *Deviation* (flag ``residual``): the output starts from the token's centroid plus a share of the prompt's mean,
-since the tokens are those of mean-removed vectors, and the Conformer, whose head begins at zero, learns the rest.
+tokens. *Deviation* (flag ``residual``): the output is the token's centroid, plus a map of the prompt's mean, plus what
+the Conformer adds, less its mean over time: the tokens are those of mean-removed vectors, so the mean is the prompt's
+alone. Where every language has one voice, a Conformer that sets the mean reads the voice off the tokens' language.
 *Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, above all in a tenth
 of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
 """

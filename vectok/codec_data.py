@@ -17,9 +17,11 @@ from vectok.codec_training import CodecBatch
 from vectok.frames import frames_of_seconds
 from vectok.store import FeatureStore
 from vectok.tokens import TokenTable
+from vectok.voice_pools import VoicePools
 
 _BUCKETS = 4
 _LENGTH_STEP = 16
+_POOL_FRAMES = 6000  # two minutes of a voice: what kNN-VC wants, and memory for dozens of voices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class CodecDataConfig:
         replace_rate: Share of the tokens that are replaced by random ones in the other half.
         swap_rate: Share of the sequences whose tokens come from another voice's rendition of the same recording, frame
             by frame in step with the target, where there is one: conversion itself, learnt.
+        crossed_share: Share of the sequences whose target is somebody else's utterance, moved into the prompt's voice
+            by kNN-VC (*Deviation*: :class:`VoicePools`).
         seed: Of everything that is drawn.
     """
 
@@ -49,6 +53,7 @@ class CodecDataConfig:
     mask_rate: float
     replace_rate: float
     swap_rate: float
+    crossed_share: float
     seed: int
 
 
@@ -80,11 +85,15 @@ class _Utterance(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """One training sequence before it is read: two utterances, and how many frames of target."""
+    """One training sequence before it is read: two utterances, and how many frames of target.
+
+    ``crossed`` tells whether the target is moved into the voice of the prompt.
+    """
 
     target: _Utterance
     prompt: _Utterance
     n_frames: int
+    crossed: bool
 
 
 def corrupt(
@@ -128,6 +137,11 @@ class CodecBatches:
         pseudo = self.table.groupby("speaker")["pseudo"].first()
         self._speakers = {kind: sorted(pseudo.index[pseudo == kind]) for kind in (False, True)}
         self._renditions = self.table.groupby(["origin", "n_frames"]).indices
+        by_voice = {voice: [self._utterances[row] for row in rows] for voice, rows in self._rows.items()}
+        self._pools = VoicePools(by_voice, self._vectors, _POOL_FRAMES, config.seed)
+
+    def _vectors(self, of: _Utterance, start: int = 0, n_frames: int | None = None) -> Float[Tensor, "frames dim"]:
+        return self.sources[of.source].store.vectors(of.utterance, start, n_frames)
 
     def __call__(self, step: int) -> CodecBatch:
         """The same batch for the same step, always: of four batches' worth of draws, the stretch of one length."""
@@ -142,16 +156,24 @@ class CodecBatches:
         return collate([self._read(each, n_prompt, random) for each in drawn[first : first + self.config.batch_size]])
 
     def _draw(self, random: np.random.Generator) -> _Drawn:
-        """A kind of voice, a speaker, an utterance in proportion to its length, and another one for the prompt.
+        """A voice, an utterance and another one for the prompt; now and then the utterance is somebody else's.
 
         The prompt of a speaker's only utterance is its beginning: see :meth:`_read`.
         """
-        pseudo = bool(random.random() >= self.config.real_share) and bool(self._speakers[True])
-        speakers = self._speakers[pseudo] or self._speakers[not pseudo]
-        rows = self._rows[speakers[random.integers(len(speakers))]]
+        rows = self._draw_voice(random)
         weights = self.crops[rows] / self.crops[rows].sum()
         target, prompt = random.choice(rows, 2, replace=False, p=weights) if len(rows) > 1 else (rows[0], rows[0])
-        return _Drawn(self._utterances[target], self._utterances[prompt], int(self.crops[target]))
+        crossed = bool(random.random() < self.config.crossed_share)
+        if crossed:
+            others = self._draw_voice(random)
+            target = random.choice(others, p=self.crops[others] / self.crops[others].sum())
+        return _Drawn(self._utterances[target], self._utterances[prompt], int(self.crops[target]), crossed)
+
+    def _draw_voice(self, random: np.random.Generator) -> np.ndarray:
+        """A kind of voice, then a speaker: the rows of the speaker's utterances."""
+        pseudo = bool(random.random() >= self.config.real_share) and bool(self._speakers[True])
+        speakers = self._speakers[pseudo] or self._speakers[not pseudo]
+        return self._rows[speakers[random.integers(len(speakers))]]
 
     def _read(self, drawn: _Drawn, n_prompt: int, random: np.random.Generator) -> CodecSequence:
         """Tokens (corrupted), target and prompt of one sequence; prompt and target never share a frame."""
@@ -165,9 +187,10 @@ class CodecBatches:
         spoken = self._spoken(target, random)
         tokens = self.sources[spoken.source].tokens.tokens(spoken.utterance, start, n_frames)
         tokens = corrupt(tokens, self.n_clusters, self.config.mask_rate, self.config.replace_rate, random)
-        vectors = self.sources[target.source].store.vectors(target.utterance, start, n_frames)
-        prompts = self.sources[prompt.source].store.vectors(prompt.utterance, prompt_start, n_prompt)
-        return CodecSequence(tokens, vectors, prompts, start)
+        vectors = self._vectors(target, start, n_frames)
+        if drawn.crossed and target.speaker != prompt.speaker:
+            vectors = self._pools.move(vectors, self._vectors(target).mean(0), prompt.speaker)
+        return CodecSequence(tokens, vectors, self._vectors(prompt, prompt_start, n_prompt), start)
 
     def _spoken(self, target: _Utterance, random: np.random.Generator) -> _Utterance:
         """The rendition that gives the tokens: now and then another voice's, of the same length in frames."""

@@ -32,8 +32,8 @@ def table_of(measured: dict, stages: dict[str, dict]) -> pd.DataFrame:
     for name, number in measured["n_parameters"].items():
         add(name, "component", "n_parameters", (float(number), np.nan, np.nan), 1)
     for name, cost in stages.items():
-        add(name, "stage", "seconds", (cost["seconds"], np.nan, np.nan), 1)
-        add(name, "stage", "peak_memory_mb", (cost["peak_memory_mb"], np.nan, np.nan), 1)
+        add(name, "stage", "seconds", (float(cost["seconds"]), np.nan, np.nan), 1)
+        add(name, "stage", "peak_memory_mb", (float(cost["peak_memory_mb"]), np.nan, np.nan), 1)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

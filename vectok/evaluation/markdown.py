@@ -87,10 +87,12 @@ def wide(table: pd.DataFrame, metrics: tuple[str, ...]) -> str:
 
 def header(name: str, table: pd.DataFrame, information: dict) -> str:
     """What stands above a table: models and versions, normaliser, test list, how the intervals were made."""
-    models = table.drop_duplicates("model")["model"].tolist()
+    models = [model for model in table["model"].unique() if isinstance(model, str) and model]
+    if name == "cost":
+        return f"### {TITLES[name]}\n\n{NOTES[name]} Brackets: least and greatest of five. Device: {', '.join(models)}."
     lines = [
         f"### {TITLES[name]}", "", NOTES[name], "",
-        f"Test list: {', '.join(table['test_list'].unique())}. Models: {'; '.join(name for name in models if name)}. "
+        f"Test list: {', '.join(table['test_list'].unique())}. Models: {'; '.join(models)}. "
         f"Text normaliser: {information['normaliser']}. {information['asr_note']} Brackets: 95 % bootstrap intervals, "
         f"{information['n_draws']:,} draws, {information['resampling'].get(name, 'none')}.",
     ]  # fmt: skip

@@ -20,8 +20,8 @@ class Place(NamedTuple):
 class Cell(NamedTuple):
     """A number of the paper.
 
-    ``judge`` says who gave it: listeners, a speaker model that is not named (the scale looks like Resemblyzer's), an ASR
-    that is not named, or none (it was counted). ``here`` is our number that answers it, if this project has one.
+    ``judge`` says who gave it: listeners, a speaker model that is not named (the scale looks like Resemblyzer's), an
+    ASR that is not named, or none (it was counted). ``here`` is our number that answers it, if this project has one.
     """
 
     table: str
