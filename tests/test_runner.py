@@ -81,3 +81,19 @@ def test_an_unknown_stage_lists_the_notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
     with pytest.raises(ValueError, match="the notebooks are corpus"):
         runner.notebook_of("korpus")
+
+
+def test_pictures_get_smaller_and_stay_the_same_picture():
+    from io import BytesIO
+
+    import numpy as np
+    from PIL import Image
+
+    gradient = np.linspace(0, 255, 200 * 300 * 3).reshape(200, 300, 3).astype(np.uint8)
+    noisy = gradient + np.random.default_rng(0).integers(0, 8, gradient.shape).astype(np.uint8) // 2
+    png = BytesIO()
+    Image.fromarray(noisy).save(png, format="PNG")
+    reduced = runner.smaller(png.getvalue())
+    assert len(reduced) < 0.6 * len(png.getvalue())
+    difference = np.asarray(Image.open(BytesIO(reduced)).convert("RGB")).astype(int) - noisy
+    assert np.abs(difference).mean() < 6

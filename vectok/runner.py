@@ -13,6 +13,8 @@ import re
 import resource
 import sys
 import time
+from base64 import b64decode, b64encode
+from io import BytesIO
 from pathlib import Path
 
 from vectok.config import stage_parameters
@@ -59,8 +61,20 @@ def _write_cost(profile: str, stage: str, seconds: float) -> None:
     path.write_text(json.dumps({"seconds": round(seconds, 1), "peak_memory_mb": round(peak_memory_mb)}) + "\n")
 
 
+def smaller(png: bytes) -> bytes:
+    """A picture with a palette of 128 colours: a third of the size, and nothing that the eye misses in a plot."""
+    from PIL import Image
+
+    reduced = BytesIO()
+    Image.open(BytesIO(png)).convert("RGB").quantize(128).save(reduced, format="PNG", optimize=True)
+    return min(reduced.getvalue(), png, key=len)
+
+
 def tidy(executed: Path) -> None:
-    """Strips from an executed notebook what differs from run to run or names the machine: times, paths, progress."""
+    """Strips from an executed notebook what differs from run to run or names the machine: times, paths, progress.
+
+    Its pictures are reduced, since executed notebooks are committed.
+    """
     notebook = json.loads(executed.read_text(encoding="utf-8"))
     notebook["metadata"].pop("papermill", None)
     for cell in notebook["cells"]:
@@ -69,6 +83,8 @@ def tidy(executed: Path) -> None:
             if output["output_type"] == "stream":
                 lines = "".join(output["text"]).splitlines(keepends=True)
                 output["text"] = [line for line in lines if not PROGRESS.search(line)]
+            elif picture := output.get("data", {}).get("image/png"):
+                output["data"]["image/png"] = b64encode(smaller(b64decode(picture))).decode()
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
     executed.write_text(text.replace(str(REPOSITORY), ".").replace(str(Path.home()), "~") + "\n", encoding="utf-8")
 
@@ -90,6 +106,8 @@ def run_stage(stage: str, profile: str) -> Path:
         )  # fmt: skip
     finally:
         tidy(executed)
+    for figure in (reports_folder(profile) / "figures").glob(f"{stage}_*.png"):
+        figure.write_bytes(smaller(figure.read_bytes()))
     _write_cost(profile, stage, time.perf_counter() - started)
     return executed
 

@@ -50,7 +50,7 @@ def number(value: float, unit: str) -> str:
     """A number with the digits that its unit deserves.
 
     Example:
-        >>> number(12.345, "%"), number(0.8567, "cosine"), number(9700000, "1")
+        >>> number(12.345, "%"), number(0.8567, "cosine"), number(9.7e6, "1")
         ('12.3', '0.857', '9,700,000')
     """
     if unit == "1" or abs(value) >= 1000:
