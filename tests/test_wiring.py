@@ -5,6 +5,7 @@ import json
 import re
 import statistics
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -172,3 +173,9 @@ def test_every_path_named_in_prose_exists(document):
         r"(?<![\w/<])((?:vectok|notebooks|tests|requirements|data/lists|data/hashes|data/sample)/[\w./]+)", text
     )
     assert not [name for name in named if not (REPOSITORY / name.rstrip("./")).exists()]
+
+
+def test_readme_shows_the_committed_results():
+    command = [sys.executable, "-m", "vectok.evaluation.readme", "--check"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
