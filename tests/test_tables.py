@@ -208,7 +208,7 @@ def tidy(x: Interval, y: Interval) -> dict[str, pd.DataFrame]:
     ("profile", "interval", "judge", "expected"),
     [
         ("paper", Interval(0.9, 0.87, 0.93, 50), "none", verdicts.REPRODUCED),
-        ("paper", Interval(0.9, 0.80, 1.0, 50), "none", verdicts.DIFFERS),  # too wide
+        ("paper", Interval(0.9, 0.80, 1.0, 50), "none", verdicts.NOT_COMPARABLE),  # too wide
         ("paper", Interval(0.8, 0.79, 0.81, 50), "none", verdicts.DIFFERS),
         ("paper", Interval(0.9, 0.87, 0.93, 50), "model", verdicts.NOT_COMPARABLE),  # another judge
         ("embedded", Interval(0.9, 0.87, 0.93, 50), "none", verdicts.NOT_COMPARABLE),
@@ -225,6 +225,9 @@ def test_an_order_of_the_paper_is_kept_or_not():
     turned = verdicts.ordering_of(LOWER, tidy(two, one), ORDERINGS)
     assert kept == (verdicts.SAME_ORDERING, "one above two; intervals apart")
     assert turned == (verdicts.DIFFERS, "not one above two; intervals apart")
+    wide = {"low": 0.0, "high": 1.0}
+    overlapping = verdicts.ordering_of(HIGHER, {k: t.assign(**wide) for k, t in tidy(one, two).items()}, ORDERINGS)
+    assert overlapping.verdict == verdicts.NOT_COMPARABLE and "overlap" in overlapping.reason
     assert verdicts.ordering_of(HIGHER, {}, ORDERINGS) is None
     assert verdicts.ordering_of(HIGHER._replace(system="z"), tidy(one, two), ORDERINGS) is None
 

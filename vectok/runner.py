@@ -98,7 +98,7 @@ def run_stage(stage: str, profile: str) -> Path:
     executed = reports_folder(profile) / "notebooks" / notebook.name
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = str(REPOSITORY)
-    started = time.perf_counter()
+    started = time.time()
     try:
         papermill.execute_notebook(
             str(notebook), str(executed), parameters=parameters, cwd=str(NOTEBOOKS), kernel_name="python3",
@@ -106,9 +106,10 @@ def run_stage(stage: str, profile: str) -> Path:
         )  # fmt: skip
     finally:
         tidy(executed)
-    for figure in (reports_folder(profile) / "figures").glob(f"{stage}_*.png"):
-        figure.write_bytes(smaller(figure.read_bytes()))
-    _write_cost(profile, stage, time.perf_counter() - started)
+    for picture in reports_folder(profile).rglob("*.png"):
+        if picture.stat().st_mtime >= started:
+            picture.write_bytes(smaller(picture.read_bytes()))
+    _write_cost(profile, stage, time.time() - started)
     return executed
 
 

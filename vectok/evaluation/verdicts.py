@@ -41,11 +41,11 @@ def ordering_of(
         higher, lower = (ours_of(side.here, tables) for side in (ordering.higher, ordering.lower))
         if cell not in (ordering.higher, ordering.lower) or higher is None or lower is None:
             continue
-        first, second = (higher, lower) if higher.value > lower.value else (lower, higher)
-        beside = "intervals apart" if first.low > second.high else "intervals overlap"
-        if higher.value > lower.value:
-            return Verdict(SAME_ORDERING, f"{ordering.name}; {beside}")
-        return Verdict(DIFFERS, f"not {ordering.name}; {beside}")
+        if higher.low > lower.high:
+            return Verdict(SAME_ORDERING, f"{ordering.name}; intervals apart")
+        if lower.low > higher.high:
+            return Verdict(DIFFERS, f"not {ordering.name}; intervals apart")
+        return Verdict(NOT_COMPARABLE, f"our intervals overlap: they show no order ({ordering.name} in the paper)")
     return None
 
 
@@ -67,8 +67,10 @@ def verdict_of(cell: Cell, ours: Interval | None, profile: str, ordering: Verdic
         return Verdict(NOT_COMPARABLE, JUDGES["listeners"])
     if profile in REPRODUCING_PROFILES and cell.judge == "none":
         is_narrow = (ours.high - ours.low) / 2 <= LARGEST_HALF_WIDTH * abs(cell.value)
-        if is_narrow and ours.low <= cell.value <= ours.high:
-            return Verdict(REPRODUCED, "inside our interval")
+        is_inside = ours.low <= cell.value <= ours.high
+        if is_inside:
+            wide = Verdict(NOT_COMPARABLE, "inside our interval, which is wider than 5 % of it on a side")
+            return Verdict(REPRODUCED, "inside our interval") if is_narrow else wide
     if ordering is not None:
         return ordering
     reasons = [] if profile in REPRODUCING_PROFILES else [OTHER_SCALE]
