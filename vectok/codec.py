@@ -1,15 +1,13 @@
 """The inverse K-means model: from semantic tokens and a prompt of the target speaker back to speech vectors.
 
 Source: Vec-Tok Speech (arXiv v1), the codec decoder: a Conformer over the prompt's vectors and the centroids of the
-tokens. *Deviation* (flag ``residual``): the output is the token's centroid, plus a map of the prompt's mean, plus what
-the Conformer adds, less its mean over time: the tokens are those of mean-removed vectors, so the mean is the prompt's
-alone. Where every language has one voice, a Conformer that sets the mean reads the voice off the tokens' language.
+tokens. *Deviation* (flag ``residual``): the output starts from the token's centroid plus a share of the prompt's mean,
+since the tokens are those of mean-removed vectors, and the Conformer, whose head begins at zero, learns the rest.
 *Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, above all in a tenth
 of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
 """
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vectok.conformer import Conformer, ConformerConfig, pack, reorder
+from vectok.folders import replacing
 
 # The mean of three seconds is half voice, half what happens to be said: this share of it predicts the mean of another
 # utterance of the same voice best. It is where the learnt gain of each channel starts.
 _INITIAL_GAIN = 0.35
-_LENGTH_STEP = 16  # few lengths, few shapes that kernels are made for
+LENGTH_STEP = 16  # few lengths, few shapes that kernels are made for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +190,7 @@ class InverseKMeans(nn.Module):
         mask = torch.cat([prompt_mask, token_mask], 1)
         order = pack(mask)
         places = order.argsort(1)[:, prompt.shape[1] :]
-        longest = -(-int(mask.sum(1).max()) // _LENGTH_STEP) * _LENGTH_STEP
+        longest = -(-int(mask.sum(1).max()) // LENGTH_STEP) * LENGTH_STEP
         order = order[:, :longest]  # the rest is padding in every row
         packed = self.conformer(reorder(torch.cat([voice, content], 1), order), mask.gather(1, order))
         return reorder(packed, places.clamp(max=packed.shape[1] - 1))
@@ -236,14 +235,10 @@ class InverseKMeans(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes config.json and model.safetensors beside their place, then moves the folder there."""
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, partial / "model.safetensors")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with replacing(folder) as partial:
+            (partial / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+            save_file(weights, partial / "model.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> "InverseKMeans":

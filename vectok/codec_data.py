@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vectok.codec import LENGTH_STEP
 from vectok.codec_training import CodecBatch
 from vectok.frames import frames_of_seconds
 from vectok.store import FeatureStore
@@ -20,7 +21,6 @@ from vectok.tokens import TokenTable
 from vectok.voice_pools import VoicePools
 
 _BUCKETS = 4
-_LENGTH_STEP = 16
 _POOL_FRAMES = 6000  # two minutes of a voice: what kNN-VC wants, and memory for dozens of voices
 
 
@@ -223,7 +223,7 @@ def collate(sequences: Sequence[CodecSequence]) -> CodecBatch:
     tokens, targets, prompts, starts = zip(*sequences, strict=True)
 
     def pad(parts: Sequence[Tensor]) -> Tensor:
-        n_frames = -(-max(len(part) for part in parts) // _LENGTH_STEP) * _LENGTH_STEP
+        n_frames = -(-max(len(part) for part in parts) // LENGTH_STEP) * LENGTH_STEP
         padded = parts[0].new_zeros(len(parts), n_frames, *parts[0].shape[1:])
         for row, part in zip(padded, parts, strict=True):
             row[: len(part)] = part

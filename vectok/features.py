@@ -5,7 +5,6 @@ statistics and the cropping policy (whole utterances; crops are taken from their
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vectok.encoders import SpeechEncoder, load_encoder
+from vectok.folders import replacing
 
 SMALLEST_STD = 1e-4
 
@@ -92,19 +92,15 @@ class Vectoriser:
 
     def save(self, folder: Path) -> None:
         """Writes config.json and statistics.safetensors; the folder appears whole or not at all."""
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         config = {
             "encoder": self.encoder.name,
             "layer": self.layer,
             "dim": self.dim,
             "content_hash": self.encoder.content_hash,
         }
-        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(self.statistics._asdict(), partial / "statistics.safetensors")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with replacing(folder) as partial:
+            (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            save_file(self.statistics._asdict(), partial / "statistics.safetensors")
 
     @classmethod
     def load(cls, folder: Path, encoder: SpeechEncoder | None = None, device: str = "cpu") -> "Vectoriser":

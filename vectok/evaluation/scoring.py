@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from vectok.augment import narrow_band
 from vectok.evaluation.models import ModelMissing, Scorer
-from vectok.frames import SAMPLE_RATE_HZ, seconds_of_samples
+from vectok.frames import seconds_of_samples
 
-NARROW_RATE_HZ = 11_025
-NARROW_LEVELS = 128  # of eight bits, per sign
 NARROW = "embedding_narrow"  # the speaker embedding of the narrow-band copy of a clip
 VALUES = ("transcript", "embedding", NARROW, "distillmos", "dnsmos")
 
@@ -63,13 +61,7 @@ def narrow(audio: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
     Both sides of a comparison in which one is narrow-band are treated so; otherwise a low-passed copy would count as
     conversion.
     """
-    import soxr
-
-    low = soxr.resample(audio.numpy(), SAMPLE_RATE_HZ, NARROW_RATE_HZ)
-    low = np.round(np.clip(low, -1.0, 1.0 - 1 / NARROW_LEVELS) * NARROW_LEVELS) / NARROW_LEVELS
-    high = soxr.resample(low.astype(np.float32), NARROW_RATE_HZ, SAMPLE_RATE_HZ)
-    high = np.pad(high, (0, max(0, len(audio) - len(high))))[: len(audio)]
-    return torch.from_numpy(np.clip(high, -1.0, 1.0).astype(np.float32))
+    return narrow_band(audio).clamp(-1, 1)
 
 
 def audio_hash(audio: Float[Tensor, " samples"]) -> str:
