@@ -16,9 +16,14 @@ from vectok.augment import (
     shift_pitch,
     stretch,
 )
+from vectok.channel import Channel, ChannelRange
 from vectok.extraction import INDEX_COLUMNS, Utterance
 
-RANGES = {"pitch_range": (0.55, 1.45), "formant_range": (0.8, 1.25)}
+RANGES = {
+    "pitch_range": (0.55, 1.45),
+    "formant_range": (0.8, 1.25),
+    "channels": ChannelRange(colour_db=6.0, gain_db=(-15.0, 3.0), snr_db=(15.0, 45.0)),
+}
 TRAIN = pd.DataFrame(
     {
         "utterance": [f"{speaker}/{number}" for speaker in "ab" for number in range(60)],
@@ -121,7 +126,8 @@ def test_voices_fill_the_ranges_and_depend_on_seed_and_speaker_alone():
     assert voices != draw_voices(["a", "b"], 12, **RANGES, n_narrow_voices=4, seed=2)
     assert len({voice.name for voice in voices}) == 24
     assert [voice.narrow_band for voice in voices[:12]] == [True] * 4 + [False] * 8
-    assert (voices[0].pitch, voices[0].formant) == (1.0, 1.0)
+    assert (voices[0].pitch, voices[0].formant, voices[0].channel) == (1.0, 1.0, None)
+    assert len({voice.channel for voice in voices}) == 23, "channels are drawn once a voice"
     for voice in voices:
         assert 0.55 <= voice.pitch <= 1.45 and 0.8 <= voice.formant <= 1.25
     bands = np.log([voice.pitch for voice in voices[12:]][1:]).round(3)
@@ -134,6 +140,16 @@ def test_names_state_the_change():
     voice = Voice(speaker="asterisk-en", pitch=1.12, formant=0.93, narrow_band=True)
     assert voice.name == "asterisk-en~pitch1.12~formant0.93~band5500" and voice.bandwidth_hz == 5500
     assert Voice(speaker="a", pitch=0.5, formant=1.0).bandwidth_hz == 4000
+    channel = Channel(cosines_db=(3.0,), gain_db=-6.0, snr_db=30.0, noise_slope=0.5)
+    noisy = Voice(speaker="a", pitch=0.5, formant=1.0, channel=channel)
+    assert noisy.name == "a~pitch0.50~formant1.00~gain-6.0~snr30.0~slope0.50~colour+3.0" and noisy.bandwidth_hz == 8000
+
+
+def test_a_voice_applies_its_channel():
+    channel = Channel(cosines_db=(0.0,), gain_db=-6.0, snr_db=20.0, noise_slope=0.0)
+    changed = Voice(speaker="a", pitch=1.0, formant=1.0, channel=channel).apply(vowel(220, 1500))
+    level = changed.square().mean() / vowel(220, 1500).square().mean()
+    assert float(10 * level.log10()) == pytest.approx(-6 + 10 * np.log10(1.01), abs=0.1)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0])

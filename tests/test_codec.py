@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tests.synthetic import make_items, make_store
 from vectok import codec_check, tokens
-from vectok.codec import InverseKMeans, InverseKMeansConfig, prompt_mean, sinusoids
+from vectok.codec import InverseKMeans, InverseKMeansConfig, masked_mean, sinusoids
 from vectok.codec_data import CodecBatches, CodecDataConfig, CodecSequence, TokenisedStore, collate, corrupt
 from vectok.codec_training import CodecBatch, CodecObjective, masked_mse, ssim
 from vectok.config import stage_parameters
@@ -67,10 +67,22 @@ def test_embedding_is_the_codebook_and_stays_it(centroids, tmp_path):
     assert "centroids" not in dict(model.named_parameters())
 
 
-def test_untrained_model_is_centroid_plus_a_share_of_the_prompt_mean(centroids):
+def test_untrained_model_is_centroid_plus_the_prompt_mean(centroids):
     model, batch = InverseKMeans(CONFIG, centroids), make_batch((5,), (4,))
-    expected = centroids[batch.tokens[:, :5]] + 0.35 * batch.prompt[:, :4].mean(1, keepdim=True)
+    expected = centroids[batch.tokens[:, :5]] + batch.prompt[:, :4].mean(1, keepdim=True)
     torch.testing.assert_close(run(model, batch)[:, :5], expected)
+
+
+def test_only_the_prompt_says_where_the_mean_lies(centroids):
+    model = InverseKMeans(CONFIG, centroids)
+    for parameter in (model.head.weight, model.head.bias, model.from_place.weight):
+        torch.nn.init.normal_(parameter)
+    batch = make_batch()
+    vectors = run(model, batch)
+    for row, (frames, prompt) in enumerate(zip((12, 7, 9), (5, 8, 3), strict=True)):
+        content = centroids[batch.tokens[row, :frames]].mean(0)
+        mean = vectors[row, :frames].mean(0) - content
+        torch.testing.assert_close(mean, batch.prompt[row, :prompt].mean(0), atol=1e-4, rtol=1e-4)
 
 
 def test_place_in_the_utterance_is_a_term_of_its_own(model):
@@ -78,6 +90,8 @@ def test_place_in_the_utterance_is_a_term_of_its_own(model):
     moved = run(model, batch._replace(starts=batch.starts + 7)) - run(model, batch)
     places = torch.arange(5, 5 + batch.tokens.shape[1]).expand_as(batch.tokens)
     expected = model.from_place(sinusoids(places + 7, DIM) - sinusoids(places, DIM))
+    if model.config.residual:
+        expected = expected - masked_mean(expected, batch.token_mask)[:, None]
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
     model.from_place = None
     model.config = dataclasses.replace(model.config, positions=False)
@@ -116,9 +130,9 @@ def test_prompt_decides_the_output(model):
     assert ((run(model, other) - run(model, batch)).abs().mean((1, 2)) > 1e-3).all()
 
 
-def test_prompt_mean_ignores_padding():
+def test_masked_mean_ignores_padding():
     prompt = torch.tensor([[[1.0], [3.0], [torch.nan]]])
-    assert prompt_mean(prompt, torch.tensor([[True, True, False]])).item() == 2.0
+    assert masked_mean(prompt, torch.tensor([[True, True, False]])).item() == 2.0
 
 
 def test_ssim_is_one_for_equal_and_falls_with_noise():
@@ -285,7 +299,11 @@ def fit_some(model, batch_at, n_steps, folder, **changes):
 @pytest.mark.parametrize("macaron", [True, False])
 def test_overfits_one_batch(centroids, macaron, tmp_path):
     model, batch = InverseKMeans(dataclasses.replace(CONFIG, macaron=macaron), centroids), make_batch((12, 10), (8, 8))
-    history = fit_some(model, lambda step: batch, 150, tmp_path)
+    mean = masked_mean(batch.prompt, batch.prompt_mask) + masked_mean(model.look_up(batch.tokens), batch.token_mask)
+    moved = (
+        batch.target + (mean - masked_mean(batch.target, batch.token_mask))[:, None]
+    )  # a target of the prompt's mean
+    history = fit_some(model, lambda step: batch._replace(target=moved), 150, tmp_path)
     assert history["mse"].iloc[-1] < 0.1 * history["mse"].iloc[0]
     assert history["ssim"].iloc[-1] < 0.2 * history["ssim"].iloc[0]
 
@@ -347,7 +365,7 @@ def test_long_utterances_are_the_windows_joined(model):
     vectors = model.reconstruct(spoken, prompt)
     assert vectors.shape == (97, DIM) and torch.isfinite(vectors).all()
     torch.testing.assert_close(model.reconstruct(spoken[:40], prompt), vectors_of(model, spoken[:40], prompt))
-    moved = model.gain * (prompt.mean(0) - prompt[:40].mean(0)) if model.config.residual else 0
+    moved = prompt.mean(0) - prompt[:40].mean(0) if model.config.residual else 0
     torch.testing.assert_close(vectors[:30], vectors_of(model, spoken[:40], prompt)[:30])
     assert torch.equal(vectors, model.reconstruct(spoken, prompt))
     assert model.config.residual == bool(torch.as_tensor(moved).any())
@@ -357,7 +375,7 @@ def vectors_of(model, spoken, prompt):
     """One window by hand: the first 40 prompt frames, the mean of all."""
     near = prompt[:40]
     masks = torch.ones(1, len(spoken), dtype=torch.bool), torch.ones(1, len(near), dtype=torch.bool)
-    moved = model.gain * (prompt.mean(0) - near.mean(0)) if model.config.residual else 0
+    moved = prompt.mean(0) - near.mean(0) if model.config.residual else 0
     return model(spoken[None], masks[0], near[None], masks[1])[0].detach() + moved
 
 

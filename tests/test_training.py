@@ -62,6 +62,13 @@ def test_state_of_another_configuration_is_not_resumed(tmp_path, capsys):
     assert "another configuration" in capsys.readouterr().out
 
 
+def test_state_of_other_data_is_not_resumed(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        fit(Regression(fail_at=9), batch_at, CONFIG, tmp_path, "test")
+    assert len(fit(Regression(), lambda step: batch_at(step) * 2, CONFIG, tmp_path, "test")) == CONFIG.n_steps
+    assert "starting afresh" in capsys.readouterr().out
+
+
 def test_finish_clears_the_state(tmp_path):
     fit(Regression(), batch_at, CONFIG, tmp_path, "test")
     assert (tmp_path / "state.pt").exists()

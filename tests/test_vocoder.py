@@ -165,6 +165,19 @@ def test_a_crop_longer_than_all_utterances_is_refused(store):
         CropSampler([source], CropConfig(n_frames=900, batch_size=1, context_frames=0))
 
 
+def test_crops_come_from_the_sources_by_their_shares(store):
+    names = utterances_of(store, "train", 40)
+    sources = [Source(store, names[:1]), Source(store, names[1:2]), Source(store, names[2:])]
+    for source, hz in zip(sources, (100.0, 200.0, 300.0), strict=True):
+        still = torch.ones(1, 2 * int(source.n_frames.max()))
+        source.pitches = [Pitch(hz * still, still.bool(), still)] * len(source.utterances)
+    config = CropConfig(n_frames=4, batch_size=50, context_frames=0, shares=(0.5, 0.0, 0.5), seed=3)
+    heard = torch.cat([CropSampler(sources, config)(step).pitch.f0_hz[:, 0] for step in range(4)])
+    assert set(heard.tolist()) == {100.0, 300.0} and abs(float((heard == 100).float().mean()) - 0.5) < 0.12
+    with pytest.raises(ValueError, match="3 shares that add up to 1"):
+        CropSampler(sources, CropConfig(n_frames=4, batch_size=1, context_frames=0, shares=(0.5, 0.5)))
+
+
 def test_prompts_come_from_other_training_utterances(store):
     import numpy as np
 

@@ -2,8 +2,8 @@ r"""Makes many pseudo speakers out of few: pitch and formants are moved, the wor
 
 A pseudo speaker is a pair of factors. Resampling by ``pitch`` r multiplies every frequency, so pitch and formants
 alike, by r; overlap-add gives the utterance its tempo back; a warp of the cepstral envelope by :math:`\alpha = f / r`
-then puts the formants at the factor ``formant`` f. Some pseudo speakers are heard through 11,025 Hz and 8 bits, as old
-games kept their voices.
+then puts the formants at the factor ``formant`` f. Each pseudo speaker has a channel of its own
+(:mod:`vectok.channel`), and some are heard through 11,025 Hz and 8 bits, as old games kept their voices.
 
 Source: WSOLA of Verhelst and Roelands (1993) for the tempo; the envelope is the cepstrum below the pitch period (Röbel
 and Rodet, 2005, describe better ones). *Deviation*: the paper learns from many thousand speakers and does not
@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vectok.channel import Channel, ChannelRange, draw_channel
 from vectok.extraction import Utterance
 from vectok.frames import SAMPLE_RATE_HZ
 
@@ -44,18 +45,21 @@ class Voice:
         speaker: Whose utterances are changed.
         pitch: Factor of the fundamental frequency.
         formant: Factor of the formants.
+        channel: Colour, noise and level of its recordings; None for those of the real ones.
         narrow_band: Whether it is heard through 11,025 Hz and 8 bits.
     """
 
     speaker: str
     pitch: float
     formant: float
+    channel: Channel | None = None
     narrow_band: bool = False
 
     @property
     def suffix(self) -> str:
         """What a name gains by this voice; it states the whole change."""
-        return f"~pitch{self.pitch:.2f}~formant{self.formant:.2f}" + "~band5500" * self.narrow_band
+        channel = self.channel.suffix if self.channel else ""
+        return f"~pitch{self.pitch:.2f}~formant{self.formant:.2f}{channel}" + "~band5500" * self.narrow_band
 
     @property
     def name(self) -> str:
@@ -70,15 +74,23 @@ class Voice:
     @property
     def bandwidth_hz(self) -> int:
         """Where the spectrum ends at the latest."""
-        return min(round(SAMPLE_RATE_HZ / 2 * min(1.0, self.pitch)), NARROW_BAND_HZ if self.narrow_band else 8_000)
+        speech_hz = round(SAMPLE_RATE_HZ / 2 * (1.0 if self.channel else min(1.0, self.pitch)))  # noise has no end
+        return min(speech_hz, NARROW_BAND_HZ) if self.narrow_band else speech_hz
 
     def apply(self, audio: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
-        """The utterance as this pseudo speaker says it, as long and as loud as before."""
+        """The utterance as this pseudo speaker says it: as long as before, and as loud but for its channel's gain."""
         changed = shift_formants(shift_pitch(audio, self.pitch), self.formant / self.pitch)
-        changed = narrow_band(changed) if self.narrow_band else changed
         loudness = audio.square().mean().sqrt() / changed.square().mean().sqrt().clamp(min=1e-6)
         changed = changed * loudness
-        return changed * (LOUDEST_PEAK / changed.abs().max().clamp(min=LOUDEST_PEAK))
+        changed = changed * (LOUDEST_PEAK / changed.abs().max().clamp(min=LOUDEST_PEAK))
+        if self.channel:
+            changed = self.channel.apply(changed, seed=_noise_seed(audio))
+        return narrow_band(changed) if self.narrow_band else changed
+
+
+def _noise_seed(audio: Tensor) -> int:
+    """Another noise for every utterance, the same for the same one."""
+    return int.from_bytes(hashlib.sha256(audio.numpy().tobytes()).digest()[:4])
 
 
 def shift_pitch(audio: Float[Tensor, " samples"], factor: float) -> Float[Tensor, " samples"]:
@@ -169,18 +181,20 @@ def draw_voices(
     n_voices: int,
     pitch_range: tuple[float, float],
     formant_range: tuple[float, float],
+    channels: ChannelRange,
     n_narrow_voices: int,
     seed: int,
 ) -> list[Voice]:
     """Pseudo speakers for each speaker: pitch log-uniform, one draw in each of ``n_voices`` equal bands.
 
-    Formants follow the pitch weakly, as they do between men and women, with a spread. The first narrow-band voice is
-    the speaker unchanged but for its band.
+    Formants follow the pitch weakly, as they do between men and women, with a spread. Each has a channel of its own.
+    The first narrow-band voice is the speaker unchanged but for its band.
 
     Arguments:
         n_voices: Pseudo speakers a speaker.
         pitch_range: Least and greatest pitch factor.
         formant_range: Least and greatest formant factor.
+        channels: What the channels are drawn from.
         n_narrow_voices: How many of them are narrow-band.
         seed: Each speaker draws from its own stream of it.
     """
@@ -195,8 +209,11 @@ def draw_voices(
         formants = np.clip(np.exp(formants), *formant_range)
         for number, (pitch, formant) in enumerate(zip(np.exp(pitches), formants, strict=True)):
             narrow, plain = number < n_narrow_voices, number == 0 and n_narrow_voices > 0
-            factors = (1.0, 1.0) if plain else (round(float(pitch), 2), round(float(formant), 2))
-            voices.append(Voice(speaker=speaker, pitch=factors[0], formant=factors[1], narrow_band=narrow))
+            channel = draw_channel(channels, random)
+            if plain:
+                pitch, formant, channel = 1.0, 1.0, None
+            factors = {"pitch": round(float(pitch), 2), "formant": round(float(formant), 2)}
+            voices.append(Voice(speaker=speaker, channel=channel, narrow_band=narrow, **factors))
     return voices
 
 

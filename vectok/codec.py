@@ -1,8 +1,9 @@
 """The inverse K-means model: from semantic tokens and a prompt of the target speaker back to speech vectors.
 
 Source: Vec-Tok Speech (arXiv v1), the codec decoder: a Conformer over the prompt's vectors and the centroids of the
-tokens. *Deviation* (flag ``residual``): the output starts from the token's centroid plus a share of the prompt's mean,
-since the tokens are those of mean-removed vectors, and the Conformer, whose head begins at zero, learns the rest.
+tokens. *Deviation* (flag ``residual``): the output is the prompt's mean, plus the token's centroid, plus what the
+Conformer adds, less its mean over time. The tokens are those of mean-removed vectors, so the mean is for the prompt to
+say; where every language has one voice, a Conformer that sets it reads the voice off the language of the tokens.
 *Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, above all in a tenth
 of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
 """
@@ -19,9 +20,6 @@ from torch import Tensor, nn
 from vectok.conformer import Conformer, ConformerConfig, pack, reorder
 from vectok.folders import replacing
 
-# The mean of three seconds is half voice, half what happens to be said: this share of it predicts the mean of another
-# utterance of the same voice best. It is where the learnt gain of each channel starts.
-_INITIAL_GAIN = 0.35
 LENGTH_STEP = 16  # few lengths, few shapes that kernels are made for
 
 
@@ -39,7 +37,7 @@ class InverseKMeansConfig:
         kernel_size: Frames that a convolution sees, odd.
         dropout: Probability of dropping.
         macaron: Two half-step feed-forward layers a block, or one.
-        residual: Output = centroid + gain * mean of the prompt + Conformer, instead of the Conformer alone.
+        residual: Output = mean of the prompt + centroid + mean-free Conformer, instead of the Conformer alone.
         positions: A learnt term of the output for the frame's place in its utterance; for encoders such as Whisper,
             that add absolute positions to their input.
         window_frames: Longest stretch of tokens, and of prompt, that goes through the Conformer at once in
@@ -74,17 +72,17 @@ class InverseKMeansConfig:
         )
 
 
-def prompt_mean(
-    prompt: Float[Tensor, "batch prompt dim"], prompt_mask: Bool[Tensor, "batch prompt"]
+def masked_mean(
+    sequence: Float[Tensor, "batch frames dim"], mask: Bool[Tensor, "batch frames"]
 ) -> Float[Tensor, "batch dim"]:
-    r"""Mean of each prompt over its valid frames: :math:`\bar p = \sum_t m_t p_t / \sum_t m_t`.
+    r"""Mean of each sequence over its valid frames: :math:`\sum_t m_t x_t / \sum_t m_t`.
 
     Example:
-        >>> prompt_mean(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]]))
+        >>> masked_mean(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]]))
         tensor([[2.]])
     """
-    kept = prompt.masked_fill(~prompt_mask[..., None], 0.0)
-    return kept.sum(1) / prompt_mask.sum(1, keepdim=True).clamp(min=1)
+    kept = sequence.masked_fill(~mask[..., None], 0.0)
+    return kept.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def sinusoids(places: Int[Tensor, "batch frames"], dim: int) -> Float[Tensor, "batch frames dim"]:
@@ -104,10 +102,10 @@ def sinusoids(places: Int[Tensor, "batch frames"], dim: int) -> Float[Tensor, "b
 class InverseKMeans(nn.Module):
     r"""Vectors from tokens s and a prompt p.
 
-    .. math:: \hat x_t = c_{s_t} + g \odot \bar p + P e_t + W\, \mathrm{Conformer}([p; c_s])_t
+    .. math:: \hat x_t = \bar p + c_{s_t} + h_t - \bar h, \quad h_t = W\, \mathrm{Conformer}([p; c_s])_t + P e_t
 
-    Source: Vec-Tok Speech, the codec decoder. *Deviation*: the first two terms, with the learnt gain g (``residual``),
-    and the third, linear in the sinusoids e of the frame's place (``positions``).
+    Source: Vec-Tok Speech, the codec decoder. *Deviation*: the first two terms and the mean that is taken from h
+    (``residual``), and the last one, linear in the sinusoids e of the frame's place (``positions``).
     Arguments:
         config: Sizes.
         centroids: The K-means codebook, frozen; zeros (to be loaded) when it is not given.
@@ -130,7 +128,6 @@ class InverseKMeans(nn.Module):
         self.conformer = Conformer(config.conformer())
         self.head = nn.Linear(config.dim, config.vector_dim)
         if config.residual:
-            self.gain = nn.Parameter(torch.full((config.vector_dim,), _INITIAL_GAIN))
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
         if config.positions:
@@ -168,10 +165,11 @@ class InverseKMeans(nn.Module):
         centroids = self.look_up(tokens)
         hidden = self._hidden(tokens, centroids, token_mask, prompt, prompt_mask)
         vectors = self.head(hidden).to(prompt.dtype)
-        if self.config.residual:
-            vectors = vectors + centroids + self.gain * prompt_mean(prompt, prompt_mask)[:, None]
         if self.config.positions:
             vectors = vectors + self._of_places(tokens, starts)
+        if self.config.residual:
+            vectors = vectors - masked_mean(vectors, token_mask)[:, None]
+            vectors = vectors + centroids + masked_mean(prompt, prompt_mask)[:, None]
         return vectors
 
     def _of_places(self, tokens: Tensor, starts: Tensor | None) -> Float[Tensor, "batch frames dim"]:
@@ -219,7 +217,7 @@ class InverseKMeans(nn.Module):
             weight = _fade(part.shape[1], overlap).to(prompt.device)
             vectors[start : start + window] += weight * self(part, mask, near[None], near_mask, starts)[0]
             weights[start : start + window] += weight
-        moved = self.gain * (prompt.mean(0) - near.mean(0)) if self.config.residual else 0.0
+        moved = prompt.mean(0) - near.mean(0) if self.config.residual else 0.0
         return vectors / weights + moved
 
     def _check(self, tokens: Tensor, prompt: Tensor) -> None:

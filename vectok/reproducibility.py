@@ -20,4 +20,5 @@ def seed_everything(seed: int) -> torch.Generator:
     torch.manual_seed(seed)
     torch.set_num_threads(N_THREADS)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a fourteenth of a step; nothing reads it
     return torch.Generator().manual_seed(seed)

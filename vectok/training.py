@@ -5,6 +5,7 @@ every few steps holds weights, optimisers, the random state and the history, and
 processes each takes its own indices and the gradients are averaged before every step.
 """
 
+import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
@@ -84,10 +85,10 @@ def rate_at(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
-def _save(path: Path, config: TrainingConfig, step: int, players: dict, optimisers: dict, history: list[dict]) -> None:
+def _save(path: Path, fingerprint: str, step: int, players: dict, optimisers: dict, history: list[dict]) -> None:
     """Writes the state beside its place and moves it there, so that no half-written state is ever read."""
     state = {
-        "config": repr(config),
+        "fingerprint": fingerprint,
         "step": step,
         "players": {name: module.state_dict() for name, module in players.items()},
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
@@ -99,13 +100,34 @@ def _save(path: Path, config: TrainingConfig, step: int, players: dict, optimise
     os.replace(path.with_suffix(".partial"), path)
 
 
-def _resume(path: Path, config: TrainingConfig, players: dict, optimisers: dict) -> tuple[int, list[dict]]:
-    """Loads the state when there is one of the same configuration: the next step and the history so far."""
+def _fingerprint(config: TrainingConfig, players: dict[str, nn.Module], batch: object) -> str:
+    """Hash of what a state belongs to: the configuration, the shapes of the weights, and the data, by a first batch."""
+    digest = hashlib.sha256(repr(config).encode())
+    for name, module in players.items():
+        digest.update(repr([(name, key, tuple(value.shape)) for key, value in module.state_dict().items()]).encode())
+
+    def add(part: object) -> None:
+        if isinstance(part, Tensor):
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(part, dict):
+            add(tuple(part.items()))
+        elif isinstance(part, (tuple, list)):
+            for inner in part:
+                add(inner)
+        else:
+            digest.update(repr(part).encode())
+
+    add(batch)
+    return digest.hexdigest()
+
+
+def _resume(path: Path, fingerprint: str, players: dict, optimisers: dict) -> tuple[int, list[dict]]:
+    """Loads the state when there is one of the same training: the next step and the history so far."""
     if not path.exists():
         return 0, []
     state = torch.load(path, weights_only=True)
-    if state["config"] != repr(config):
-        print(f"{path}: left by another configuration, starting afresh")
+    if state.get("fingerprint") != fingerprint:
+        print(f"{path}: left by another configuration, model or data, starting afresh")
         return 0, []
     for name, module in players.items():
         module.load_state_dict(state["players"][name])
@@ -171,7 +193,8 @@ def fit(
     players = {name: module.to(accelerator.device).train() for name, module in objective.players().items()}
     optimisers = {name: _optimiser(module, config) for name, module in players.items()}
     state = state_folder / "state.pt"
-    start, history = _resume(state, config, players, optimisers)
+    fingerprint = _fingerprint(config, players, batch_at(0))
+    start, history = _resume(state, fingerprint, players, optimisers)
     bar = tqdm(range(start, config.n_steps), initial=start, total=config.n_steps, desc=label, mininterval=10)
     for step in bar:
         index = step * accelerator.num_processes + accelerator.process_index
@@ -185,7 +208,7 @@ def fit(
         history.append(row)
         bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k not in ("step", "learning_rate")}, refresh=False)
         if (step + 1) % config.save_every_steps == 0 and accelerator.is_main_process:
-            _save(state, config, step + 1, players, optimisers, history)
+            _save(state, fingerprint, step + 1, players, optimisers, history)
     for module in players.values():
         module.eval()
     return pd.DataFrame(history)

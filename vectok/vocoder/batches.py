@@ -23,14 +23,14 @@ class CropConfig:
         n_frames: Length of a crop, without its context.
         batch_size: Crops in a batch.
         context_frames: True frames on both sides, the vocoder's own number.
-        second_share: Share of the crops from the second source, where there are two.
+        shares: Of the crops, from each source; they add up to one.
         seed: Of the draws; with the step it fixes a batch.
     """
 
     n_frames: int
     batch_size: int
     context_frames: int
-    second_share: float = 0.0
+    shares: tuple[float, ...] = (1.0,)
     seed: int = 0
 
 
@@ -90,12 +90,14 @@ class CropSampler:
     """Batches as a pure function of (seed, step): an utterance by its length, a place in it evenly.
 
     Arguments:
-        sources: One, or two of which the second is drawn with ``second_share``.
+        sources: Utterances, as many sources as the configuration has shares.
     Raises:
-        ValueError: A source has no utterance as long as a crop.
+        ValueError: A source has no utterance as long as a crop, or the shares are not those of the sources.
     """
 
     def __init__(self, sources: list[Source], config: CropConfig) -> None:
+        if len(sources) != len(config.shares) or abs(sum(config.shares) - 1) > 1e-6:
+            raise ValueError(f"expected {len(sources)} shares that add up to 1, got {config.shares}")
         self.sources, self.config, self._weights = sources, config, []
         for source in sources:
             room = np.maximum(0, source.n_frames - config.n_frames + 1)
@@ -106,8 +108,8 @@ class CropSampler:
     def __call__(self, step: int) -> VocoderBatch:
         random, crops, config = np.random.default_rng((self.config.seed, step)), [], self.config
         for _ in range(config.batch_size):
-            second = len(self.sources) > 1 and random.random() < config.second_share
-            source, weights = self.sources[second], self._weights[second]
+            number = random.choice(len(self.sources), p=config.shares)
+            source, weights = self.sources[number], self._weights[number]
             row = int(np.searchsorted(weights, random.random(), side="right"))
             start = int(random.integers(source.n_frames[row] - config.n_frames + 1))
             crops.append(source.crop(row, start, config.n_frames, config.context_frames))
