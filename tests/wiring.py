@@ -6,14 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from vectok.layout import NOTEBOOKS, REPOSITORY
+from vectok.layout import REPOSITORY
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
-
-
-def notebook_of(stage: str) -> Path:
-    """Path of a stage's notebook."""
-    return next(NOTEBOOKS.glob(f"[0-9][0-9]_{stage}.ipynb"))
 
 
 def cells(notebook: Path) -> list[dict]:

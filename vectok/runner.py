@@ -30,11 +30,21 @@ def notebook_of(stage: str) -> Path:
     Raises:
         ValueError: No notebook, or more than one, has that name.
     """
-    found = sorted(NOTEBOOKS.glob(f"[0-9][0-9]_{stage}.ipynb"))
+    found = [path for path in NOTEBOOKS.glob("[0-9]*.ipynb") if stage_of(path) == stage]
     if len(found) != 1:
-        stages = ", ".join(sorted(path.stem[3:] for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+        stages = ", ".join(sorted(stage_of(path) for path in NOTEBOOKS.glob("[0-9]*.ipynb")))
         raise ValueError(f"unknown stage {stage!r}: the notebooks are {stages}")
     return found[0]
+
+
+def stage_of(notebook: Path) -> str:
+    """The stage that a notebook is.
+
+    Example:
+        >>> stage_of(Path("notebooks/100_alignment.ipynb"))
+        'alignment'
+    """
+    return notebook.stem.partition("_")[2]
 
 
 def check_names(notebook: Path, supplied: dict) -> None:
