@@ -37,6 +37,7 @@ def packed(parts, tmp_path, monkeypatch):
     """The tiny system as a release."""
     monkeypatch.setattr(release, "parts_of_profile", lambda profile: parts)
     monkeypatch.setattr(release, "_metrics", lambda profile: {})
+    monkeypatch.setattr(release, "_language_folders", lambda profile: {})
     return release.pack("embedded", tmp_path / "vectok-embedded")
 
 

@@ -1,4 +1,4 @@
-"""The command ``vectok``: encode, decode and convert files and whole folders.
+"""The command ``vectok``: encodes, decodes and converts files and whole folders, says texts and translates speech.
 
 Each input that cannot be used is reported by name and the rest goes on; the exit code is then 1. Outputs are written
 beside their place first, so that an interrupted run leaves no half-written file.
@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vectok import audio
+from vectok import audio, cli_language
 
 if TYPE_CHECKING:
     from vectok.api import VecTok
+    from vectok.language import LanguageSystem
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus", ".aac", ".aif", ".aiff", ".g722", ".als", ".webm")
 TOKEN_SUFFIX = ".npz"
@@ -150,8 +151,10 @@ def _add_common(parser: argparse.ArgumentParser, inputs: str) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of all verbs."""
-    parser = argparse.ArgumentParser(prog="vectok", description="Speech to tokens, back, and to another voice.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="encode|decode|convert")
+    parser = argparse.ArgumentParser(
+        prog="vectok", description="Speech to tokens, to other voices, languages and texts."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     encoding = verbs.add_parser("encode", help="recordings to tokens (.npz)", description="Recordings to tokens.")
     _add_common(encoding, "recordings, or folders of them")
     encoding.add_argument("--vectors", action="store_true", help="keep the speech vectors too (fp16, 51 kB a second)")
@@ -166,17 +169,27 @@ def build_parser() -> argparse.ArgumentParser:
     converting.set_defaults(run=convert)
     for sounding in (decoding, converting):
         sounding.add_argument("--format", choices=("wav", "flac", "ogg"), default="wav", help="of the outputs")
+    cli_language.add_verbs(verbs)
     return parser
+
+
+def _model(parsed: argparse.Namespace) -> "VecTok | LanguageSystem":
+    """What the verb works with; imported after the arguments are read, so that --help does not wait for it."""
+    if getattr(parsed, "speaks", False):
+        from vectok.language import load_language
+
+        return load_language(parsed.model)
+    from vectok.api import load
+
+    return load(parsed.model)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns 0, or 1 when anything failed."""
     parsed = build_parser().parse_args(arguments)
-    from vectok.api import load  # after the arguments, so that --help does not wait for it
-
     try:
-        return int(parsed.run(parsed, load(parsed.model)) > 0)
-    except ValueError as error:
+        return int(parsed.run(parsed, _model(parsed)) > 0)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -16,6 +16,16 @@ converted = model.convert("anyone.wav", target="someone.wav")  # float32 samples
 ```
 """
 
+SPEAKING = """## Speaking texts
+
+```python
+from vectok.language import load_language
+
+system = load_language("path/to/this/folder")
+spoken = system.say("press one", language="en", voice="someone.wav")  # .audio, .text, .score, .stopped
+```
+"""
+
 SCALE = """## Scale
 
 Trained on about two hours of five studio voices within minutes of two CPU cores. It shows that every part of the method
@@ -28,9 +38,10 @@ LICENCES = """## Licences and credits
 - Code: Apache-2.0.
 - Encoder: the encoder of Whisper-base by OpenAI, MIT. Its weights are not in this folder: `vectok.load` takes them from
   the installed packages or from the hub and checks their hash.
-- Trained parts (codebook, BPE model, codec, vocoder) come from the Asterisk core sounds 1.6.1: English and Spanish by
-  Allison Smith, French by June Wallack (CC BY-SA 3.0); Italian by Carlo Flora, Russian by Maxim Topal / ivrvoice.ru
-  (CC BY 3.0). Publish audio that is derived from those recordings under CC BY-SA 3.0 with these credits.
+- Trained parts (codebook, BPE model, codec, vocoder, language model, CLVP) come from the Asterisk core sounds 1.6.1:
+  English and Spanish by Allison Smith, French by June Wallack (CC BY-SA 3.0); Italian by Carlo Flora, Russian by
+  Maxim Topal / ivrvoice.ru (CC BY 3.0). Publish audio that is derived from those recordings under CC BY-SA 3.0 with
+  these credits.
 """
 
 CONSENT = """## Consent and use
@@ -59,6 +70,10 @@ def _parts_table(configs: dict[str, dict]) -> str:
         ("codec/", f"inverse K-means, {codec['n_parameters']:,} numbers"),
         ("vocoder/", f"{vocoder.get('kind', 'vocoder')}, {vocoder['n_parameters']:,} numbers"),
     ]
+    if lm := configs.get("lm"):
+        rows.append(("lm/", f"LLaMA over text and pieces, {lm['n_parameters']:,} numbers, with its vocabulary"))
+    if clvp := configs.get("clvp"):
+        rows.append(("clvp/", f"text and speech towers that rank candidates, {clvp['n_parameters']:,} numbers"))
     return "## Parts\n\n| folder | what |\n|---|---|\n" + "".join(f"| {name} | {what} |\n" for name, what in rows)
 
 
@@ -67,10 +82,10 @@ def model_card(profile: str, configs: dict[str, dict], metrics: dict[str, object
 
     Arguments:
         profile: Which profile was packed.
-        configs: config.json of each part, with ``n_parameters`` of codec and vocoder.
+        configs: config.json of each part, with ``n_parameters`` where it has weights.
         metrics: What the profile's stages measured, printed as it is.
     """
-    sections = [TITLE.format(profile=profile), _parts_table(configs)]
+    sections = [TITLE.format(profile=profile), *([SPEAKING] if "lm" in configs else []), _parts_table(configs)]
     sections += [SCALE, LICENCES] if profile in EMBEDDED_PROFILES else [OTHER_CORPUS]
     sections += [CONSENT]
     if test := metrics.get("bpe", {}).get("rates", {}).get("test", {}).get("all"):

@@ -1,8 +1,9 @@
 """Packs the trained parts of one profile into a folder that can be published and that ``vectok.load(path)`` takes.
 
 ``python -m vectok.release --profile embedded`` writes dist/vectok-embedded/: the encoder's name, hash and statistics,
-the codebook, the BPE model, the codec and the vocoder, a model card, and SHA256SUMS over all of it (``sha256sum -c``
-reads it too). Weights are safetensors, settings are JSON, nothing is pickled.
+the codebook, the BPE model, the codec and the vocoder, the language model and CLVP once their stages have run, a model
+card, and SHA256SUMS over all of it (``sha256sum -c`` reads it too). Weights are safetensors, settings are JSON, nothing
+is pickled.
 """
 
 import argparse
@@ -33,6 +34,13 @@ class Parts(NamedTuple):
     vocoder: Path
 
 
+class LanguageParts(NamedTuple):
+    """The folders that make a system speak texts, beside its :class:`Parts`."""
+
+    lm: Path
+    clvp: Path
+
+
 # What a release takes of each part: never the discriminators, never the corpus' tokens.
 FILES = Parts(
     encoder=("config.json", "statistics.safetensors"),
@@ -40,6 +48,10 @@ FILES = Parts(
     bpe=("config.json", "bpe.model"),
     codec=("config.json", "model.safetensors"),
     vocoder=("config.json", "model.safetensors"),
+)
+LANGUAGE_FILES = LanguageParts(
+    lm=("config.json", "vocabulary.json", "model.safetensors"),
+    clvp=("config.json", "vocabulary.json", "model.safetensors"),
 )
 STAGES = Parts(encoder="features", kmeans="kmeans", bpe="bpe", codec="codec", vocoder="vocoder_tuning")
 
@@ -56,6 +68,39 @@ def parts_of_profile(profile: str) -> Parts:
     if missing:
         raise ValueError(f"profile {profile} lacks what the stages {', '.join(missing)} make: run `make repro` first")
     return parts
+
+
+def language_parts_of_profile(profile: str) -> LanguageParts:
+    """Where the stages of a profile leave its language models.
+
+    Raises:
+        ValueError: A stage has not run; all such stages are named.
+    """
+    parts = LanguageParts(*(stage_folder(profile, stage) for stage in LanguageParts._fields))
+    if missing := _missing(parts):
+        raise ValueError(
+            f"profile {profile} has no language models, it lacks what the stages {', '.join(missing)} make: "
+            "run `make repro` first"
+        )
+    return parts
+
+
+def language_parts_of_release(folder: Path) -> LanguageParts:
+    """The language models of a release whose hashes :func:`parts_of_release` has checked.
+
+    Raises:
+        ValueError: It was packed without them.
+    """
+    parts = LanguageParts(*(folder / name for name in LanguageParts._fields))
+    if missing := _missing(parts):
+        raise ValueError(f"{folder}: packed without {' and '.join(missing)}: run the stages, then `make release`")
+    return parts
+
+
+def _missing(parts: LanguageParts) -> list[str]:
+    """Names of the language parts whose files are not all there."""
+    named = zip(LanguageParts._fields, parts, LANGUAGE_FILES, strict=True)
+    return [name for name, part, files in named if not _has_all(part, files)]
 
 
 def _has_all(folder: Path, files: tuple[str, ...]) -> bool:
@@ -77,6 +122,8 @@ def parts_of_release(folder: Path) -> Parts:
             raise ValueError(f"{path}: missing or not the published file: fetch the release again")
     parts = Parts(*(folder / name for name in Parts._fields))
     listed = {f"{part}/{name}" for part, files in zip(Parts._fields, FILES, strict=True) for name in files}
+    for part, files in zip(LanguageParts._fields, LANGUAGE_FILES, strict=True):
+        listed |= {f"{part}/{name}" for name in files if (folder / part).is_dir()}
     if unlisted := sorted(listed - stated.keys()):
         raise ValueError(f"{folder}: {HASHES} does not name {', '.join(unlisted)}: fetch the release again")
     return parts
@@ -95,12 +142,22 @@ def n_parameters(weights: Path) -> int:
         return sum(prod(file.get_slice(name).get_shape()) for name in names)
 
 
-def _describe(parts: Parts) -> dict[str, object]:
+def _describe(folders: dict[str, Path]) -> dict[str, object]:
     """What the model card says of each part, read from the files."""
-    configs = {name: json.loads((part / "config.json").read_text("utf-8")) for name, part in parts._asdict().items()}
-    for name in ("codec", "vocoder"):
-        configs[name]["n_parameters"] = n_parameters(getattr(parts, name) / "model.safetensors")
+    configs = {name: json.loads((part / "config.json").read_text("utf-8")) for name, part in folders.items()}
+    for name, part in folders.items():
+        if (part / "model.safetensors").is_file():
+            configs[name]["n_parameters"] = n_parameters(part / "model.safetensors")
     return configs
+
+
+def _language_folders(profile: str) -> dict[str, Path]:
+    """The profile's language models by name, none while their stages have not run."""
+    try:
+        return language_parts_of_profile(profile)._asdict()
+    except ValueError as error:
+        print(f"packed without language models: {error}", file=sys.stderr)
+        return {}
 
 
 def _metrics(profile: str) -> dict[str, object]:
@@ -115,13 +172,14 @@ def pack(profile: str, folder: Path) -> Path:
     Raises:
         ValueError: A stage has not run.
     """
-    parts, metrics = parts_of_profile(profile), _metrics(profile)
+    folders, metrics = parts_of_profile(profile)._asdict() | _language_folders(profile), _metrics(profile)
+    wanted = FILES._asdict() | LANGUAGE_FILES._asdict()
     with replacing(folder) as partial:
-        for name, source, files in zip(Parts._fields, parts, FILES, strict=True):
+        for name, source in folders.items():
             (partial / name).mkdir()
-            for file in files:
+            for file in wanted[name]:
                 shutil.copyfile(source / file, partial / name / file)
-        (partial / "README.md").write_text(model_card(profile, _describe(parts), metrics), encoding="utf-8")
+        (partial / "README.md").write_text(model_card(profile, _describe(folders), metrics), encoding="utf-8")
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         lines = [f"{sha256_of(path)}  {path.relative_to(partial).as_posix()}\n" for path in files]

@@ -1,0 +1,326 @@
+"""Generation: cached equals full, company changes nothing, words are forced, limits hold, sampling by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
+
+from vectok.lm import sampling, writing
+from vectok.lm.decoding import Decoder, Row, _plain_attention, decode
+from vectok.lm.generation import GenerationConfig, Request, _candidate, _recent, generate
+from vectok.lm.model import LanguageModel, LanguageModelConfig
+from vectok.lm.sequences import tts_text
+from vectok.lm.speed import compare_speed
+from vectok.lm.vocabulary import Vocabulary
+from vectok.lm.writing import Heard, WritingConfig, transcribe, write
+
+VOCABULARY = Vocabulary(
+    symbols=(" ", "a", "b", "c"), languages=("en", "fr"), n_pieces=20, codebook_hash="c", bpe_hash="b"
+)
+CONFIG = GenerationConfig(max_pieces_per_word=5, max_pieces=12, top_p=0.95, temperature=1.0, penalty_window=3)
+END, NEXT = VOCABULARY.tag("end"), VOCABULARY.tag("next")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(7)
+    made = LanguageModel(LanguageModelConfig(n_layers=2, dim=32, n_heads=2, ffn_dim=48, tied=True), VOCABULARY).eval()
+    for parameter in made.parameters():
+        parameter.data *= 4 if parameter.dim() > 1 else 1  # far from uniform
+    return made
+
+
+def spoken(item, text, n_candidates=3, prompt=(1, 2, 3)):
+    forced = tts_text(VOCABULARY, "en", prompt, text.split())
+    return Request(item, forced.prefix, forced.queue, n_candidates)
+
+
+def plain(item, prompt, n_candidates=3, max_frames=None):
+    prefix = [VOCABULARY.tag("continue"), VOCABULARY.language("fr"), *VOCABULARY.encode_pieces(prompt)]
+    return Request(item, prefix, (), n_candidates, max_frames)
+
+
+def requests():
+    return [
+        spoken("one", "ab c abc"),
+        plain("two", [4, 5, 6, 7, 8]),
+        spoken("three", "a", 5, ()),
+        plain("four", [1] * 40, 2),
+    ]
+
+
+class Recorded(Row):
+    """Reads given ids and keeps the scores behind each."""
+
+    def __init__(self, prefix, given):
+        super().__init__(prefix)
+        self.given, self.scores = list(given), []
+
+
+def recorded(model, sequences, n_prefix, n_rows):
+    rows = [Recorded(ids[:n_prefix], ids[n_prefix:]) for ids in sequences]
+
+    def advance(active, scores):
+        for row, each in zip(active, scores, strict=True):
+            row.scores.append(each)
+            row.done = not row.given
+            row.next_id = row.given.pop(0) if row.given else row.next_id
+
+    decode(model, rows, advance, n_rows)
+    return [torch.stack(row.scores) for row in rows]
+
+
+@pytest.mark.parametrize("n_prefix", [1, 2, 5])
+@pytest.mark.parametrize("n_rows", [1, 3, 64])
+def test_cached_decoding_is_full_decoding(model, n_prefix, n_rows):
+    generator = torch.Generator().manual_seed(1)
+    sequences = [
+        torch.randint(0, VOCABULARY.n_ids, (n,), generator=generator).tolist() for n in (6, 40, 7, 19, 33, 5, 5)
+    ]
+    for ids, scores in zip(sequences, recorded(model, sequences, n_prefix, n_rows), strict=True):
+        with torch.no_grad():
+            whole = model(torch.tensor([ids]))[0, n_prefix - 1 :]
+        torch.testing.assert_close(scores, whole, atol=2e-4, rtol=1e-4)
+
+
+def test_company_does_not_change_scores(model):
+    generator = torch.Generator().manual_seed(2)
+    sequences = [torch.randint(0, VOCABULARY.n_ids, (n,), generator=generator).tolist() for n in range(4, 24)]
+    together = recorded(model, sequences, 2, 64)
+    few = recorded(model, sequences[::-1], 2, 3)[::-1]
+    for one, other in zip(together, few, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_same_candidates_in_any_order_and_number(model):
+    expected = {(each.item, each.candidate): each for each in generate(model, requests(), CONFIG)}
+    assert len({tuple(each.ids) for each in expected.values()}) > 8  # candidates differ
+    for order, n_rows in (([3, 2, 1, 0], 64), ([1, 3, 0, 2], 3), ([2, 0, 3, 1], 1)):
+        found = generate(model, [requests()[place] for place in order], replace(CONFIG, n_rows=n_rows))
+        for each in found:
+            same = expected[each.item, each.candidate]
+            assert each.ids == same.ids and each.stopped == same.stopped
+            assert each.logprob == pytest.approx(same.logprob, rel=1e-5)
+
+
+def test_fewer_candidates_are_the_first_of_many(model):
+    many = generate(model, [spoken("one", "ab c", 6)], CONFIG)
+    assert [each.ids for each in generate(model, [spoken("one", "ab c", 2)], CONFIG)] == [e.ids for e in many[:2]]
+
+
+def test_seed_and_item_change_the_noise(model):
+    ids = [each.ids for each in generate(model, [spoken("one", "ab c")], CONFIG)]
+    assert ids != [each.ids for each in generate(model, [spoken("two", "ab c")], CONFIG)]
+    assert ids != [each.ids for each in generate(model, [spoken("one", "ab c")], replace(CONFIG, seed=1))]
+
+
+def test_prefix_is_encoded_once_for_all_candidates(model, monkeypatch):
+    calls, encode = [], Decoder.encode
+    monkeypatch.setattr(Decoder, "encode", lambda self, prefix: calls.append(prefix) or encode(self, prefix))
+    generate(model, [spoken("one", "ab", 9), plain("two", [1, 2], 7)], replace(CONFIG, n_rows=4))
+    assert len(calls) == 2
+
+
+def test_shared_prefix_is_that_of_separate_ones(model):
+    prefix = VOCABULARY.encode_pieces([1, 2, 3, 4, 5])
+    with torch.no_grad(), _plain_attention(model.llama):
+        shared, separate = Decoder(model, 4), Decoder(model, 4)
+        encoded = shared.encode(prefix)
+        for _ in range(4):
+            shared.admit(encoded)
+            separate.admit(separate.encode(prefix))
+        assert torch.equal(shared.step([1, 2, 3, 4]), separate.step([1, 2, 3, 4]))
+
+
+def test_attention_of_the_model_is_left_as_it_was(model):
+    before = model.llama.config._attn_implementation
+    generate(model, [spoken("one", "a")], CONFIG)
+    assert model.llama.config._attn_implementation == before == "sdpa"
+
+
+def test_words_are_forced_and_stand_where_they_belong(model):
+    request = spoken("one", "ab c abc", 8)
+    for found in generate(model, [request], CONFIG):
+        ids, queue = list(found.ids), [list(forced) for forced in request.queue]
+        for word, forced in zip(found.pieces_by_word, queue, strict=True):
+            assert 1 <= len(word) <= CONFIG.max_pieces_per_word
+            expected = [*VOCABULARY.encode_pieces(word), NEXT, *forced]
+            assert ids[: len(expected)] == expected
+            ids = ids[len(expected) :]
+        assert not ids and found.ids[-1] == END
+        drawn = [i for i in found.ids if i >= VOCABULARY.first_piece or i == NEXT]
+        assert found.n_drawn == len(drawn) - sum(len(w) == CONFIG.max_pieces_per_word for w in found.pieces_by_word)
+
+
+def test_runaway_words_are_cut_and_reported(model):
+    found = generate(model, [spoken("one", "ab c", 20)], replace(CONFIG, max_pieces_per_word=1))
+    assert {len(word) for each in found for word in each.pieces_by_word} == {1}
+    assert not any(each.stopped for each in found)
+    roomy = generate(model, [spoken("one", "ab c", 20)], replace(CONFIG, max_pieces_per_word=200))
+    assert all(each.stopped for each in roomy)
+
+
+def test_plain_mode_ends_at_end_or_is_cut(model):
+    found = generate(model, [plain("one", [1, 2, 3], 40)], CONFIG)
+    assert {each.stopped for each in found} == {True, False}
+    for each in found:
+        assert len(each.pieces_by_word) == 1 and each.ids == [*VOCABULARY.encode_pieces(each.pieces), END]
+        assert each.stopped or len(each.pieces) == CONFIG.max_pieces
+
+
+def test_continuation_is_capped_in_frames(model):
+    frames = torch.arange(VOCABULARY.n_pieces) % 4 + 1
+    found = generate(model, [plain("one", [1, 2, 3], 30, max_frames=9)], replace(CONFIG, max_pieces=200), frames)
+    assert {each.stopped for each in found} == {True, False}
+    for each in found:
+        n_frames, last = int(frames[each.pieces].sum()), int(frames[each.pieces[-1]])
+        assert (n_frames < 9) if each.stopped else (n_frames >= 9 > n_frames - last and each.ids[-1] != END)
+
+
+def test_logprob_is_the_models_own(model):
+    request = spoken("one", "ab c", 6)
+    for found in generate(model, [request], replace(CONFIG, max_pieces_per_word=300)):
+        ids = [*request.prefix, *found.ids]
+        with torch.no_grad():
+            scores = model(torch.tensor([ids]))[0].double()
+        expected, word = 0.0, 0
+        for place in range(len(request.prefix), len(ids)):
+            if ids[place] >= VOCABULARY.first_piece or ids[place] == NEXT:
+                allowed = scores[place - 1].clone()
+                allowed[: VOCABULARY.first_piece] = -torch.inf
+                allowed[NEXT] = scores[place - 1, NEXT] if word else -torch.inf
+                expected += float(allowed.log_softmax(-1)[ids[place]])
+                word = 0 if ids[place] == NEXT else word + 1
+        assert found.logprob == pytest.approx(expected, rel=1e-4)
+
+
+def test_nothing_comes_of_nothing_and_mistakes_are_named(model):
+    assert generate(model, [], CONFIG) == []
+    with pytest.raises(ValueError, match="one more than once"):
+        generate(model, [spoken("one", "a"), spoken("one", "b")], CONFIG)
+    with pytest.raises(ValueError, match="piece_frames"):
+        generate(model, [plain("one", [1], max_frames=4)], CONFIG)
+    with pytest.raises(ValueError, match="one candidate"):
+        generate(model, [spoken("one", "a", 0)], CONFIG)
+    with pytest.raises(ValueError, match="prefix of one id"):
+        generate(model, [Request("one", [])], CONFIG)
+    with pytest.raises(ValueError, match="temperature > 0"):
+        GenerationConfig(temperature=0.0)
+    with pytest.raises(ValueError, match="one row"):
+        GenerationConfig(n_rows=0)
+
+
+def test_noise_is_uniform_and_keyed():
+    values = np.array([sampling.noise(1, "item", candidate, step) for candidate in range(50) for step in range(100)])
+    assert values.min() >= 0 and values.max() < 1
+    assert np.abs(np.histogram(values, 10, (0, 1))[0] - 500).max() < 100
+    assert sampling.noise(1, "1\t1", 0, 0) != sampling.noise(1, "1", 1, 0)
+    assert len(set(values.tolist())) == len(values)
+
+
+def test_penalty_and_nucleus_agree_with_transformers():
+    scores = 3 * torch.randn(5, 30, generator=torch.Generator().manual_seed(3))
+    recent = torch.zeros(5, 30, dtype=torch.bool)
+    ids = torch.tensor([[1, 4, 4], [0, 0, 0], [29, 2, 3], [5, 6, 7], [9, 9, 8]])
+    recent.scatter_(1, ids, True)
+    theirs = RepetitionPenaltyLogitsProcessor(2.0)(ids, scores)
+    ours = sampling.penalise(scores.numpy(), recent.numpy(), 2.0)
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
+    for top_p in (0.1, 0.5, 0.8, 0.99):
+        kept = sampling.nucleus(sampling.softmax(ours.astype(np.float64)), top_p) > 0
+        assert np.array_equal(kept, torch.isfinite(TopPLogitsWarper(top_p)(ids, theirs)).numpy())
+
+
+def test_nucleus_by_hand():
+    shares = np.array([[0.1, 0.4, 0.2, 0.3]])
+    assert (sampling.nucleus(shares, 0.7) > 0).tolist() == [[False, True, False, True]]
+    assert (sampling.nucleus(shares, 0.71) > 0).tolist() == [[False, True, True, True]]
+    assert (sampling.nucleus(shares, 1e-9) > 0).tolist() == [[False, True, False, False]]
+    assert (sampling.nucleus(shares, 1.0) > 0).all()
+
+
+def test_draws_follow_their_weights():
+    uniforms = (np.arange(1000) + 0.5) / 1000
+    chosen = sampling.draw(np.tile([[1.0, 0.0, 3.0, 1.0]], (1000, 1)), uniforms)
+    assert np.bincount(chosen, minlength=4).tolist() == [200, 0, 600, 200]
+
+
+def test_penalty_holds_for_the_last_pieces_of_the_word_alone(model):
+    row = _candidate(model, spoken("one", "ab c"), 0, CONFIG)
+    row.words = [[1, 2, 3], [4, 5, 6, 5, 7]]
+    assert np.flatnonzero(_recent([row], 20, 3)[0]).tolist() == [6, 7, 8]  # column 0 ends the word
+    assert not _recent([row], 20, 0).any()
+    row.words.append([])
+    assert not _recent([row], 20, 3).any()
+
+
+def scripted(monkeypatch):
+    """Steps of a model that are read off what it was given."""
+    made = LanguageModel(LanguageModelConfig(n_layers=1, dim=16, n_heads=1, ffn_dim=16, tied=True), VOCABULARY).eval()
+    after = {13 + VOCABULARY.first_piece: "a", VOCABULARY.encode_text("a")[0]: "b", VOCABULARY.tag("text"): "c"}
+
+    def step(self, ids):
+        scores = torch.zeros(len(ids), VOCABULARY.n_ids)
+        scores[:, VOCABULARY.first_piece :] = 5.0
+        scores[:, END] = 1.0
+        for row, read in enumerate(ids):
+            if read in after:
+                scores[row, VOCABULARY.encode_text(after[read])] = 20.0
+        return scores
+
+    monkeypatch.setattr(Decoder, "step", step)
+    return made
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_transcripts_are_written_while_pieces_stream_in(monkeypatch, interleaved):
+    made, order = scripted(monkeypatch), []
+    take = writing._take
+    monkeypatch.setattr(
+        writing, "_take", lambda row, chosen, written: order.append(chosen) or take(row, chosen, written)
+    )
+    found = transcribe(made, [Heard("en", [11, 12, 13, 14, 15])], WritingConfig(), interleaved)
+    assert found == [writing.Written("abc" if interleaved else "c", True)]
+    pieces, (a, b, c) = VOCABULARY.encode_pieces([11, 12, 13, 14, 15]), VOCABULARY.encode_text("abc")
+    if interleaved:
+        assert order == [*pieces[:3], a, b, *pieces[3:], VOCABULARY.tag("text"), c]
+
+
+def test_endless_texts_are_cut_and_reported(model, monkeypatch):
+    def step(self, ids):
+        scores = torch.zeros(len(ids), VOCABULARY.n_ids)
+        scores[:, VOCABULARY.first_symbol + 1] = 9.0
+        return scores
+
+    monkeypatch.setattr(Decoder, "step", step)
+    assert write(model, [[3, 4]], WritingConfig(max_symbols=6)) == [writing.Written("aaaaaa", False)]
+    config = WritingConfig(max_symbols=3, max_symbols_per_piece=2)
+    assert write(model, [[3]], config, [[30, 31]])[0] == writing.Written("aa" * 2 + "aaa", False)
+
+
+def test_greedy_text_is_that_of_transformers(model):
+    prefixes = [[7, 10, 12, 13, 4, 11], [7, 11, 13, 13, 15, 4, 10], [7, 10, 14, 4, 11]]
+    found = write(model, prefixes, WritingConfig(max_symbols=10, n_rows=2))
+    banned = [i for i in range(VOCABULARY.n_ids) if i != END and not 12 <= i < VOCABULARY.first_piece]
+    for prefix, written in zip(prefixes, found, strict=True):
+        ids = torch.tensor([prefix])
+        whole = model.llama.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=10, suppress_tokens=banned
+        )
+        assert written.text == VOCABULARY.decode_text(whole[0, len(prefix) :].tolist())
+        assert written.stopped == (END in whole[0, len(prefix) :].tolist())
+
+
+def test_transcripts_need_pieces(model):
+    with pytest.raises(ValueError, match=r"utterances \[1\]"):
+        transcribe(model, [Heard("en", [1]), Heard("en", [])], WritingConfig(), True)
+
+
+def test_speed_is_measured_on_both_sides(model):
+    found = compare_speed(model, plain("one", [1, 2, 3], 3), CONFIG)
+    assert found.n_ids >= 3 and found.n_plain_ids >= 3
+    assert found.ratio == pytest.approx(found.ids_per_second / found.plain_ids_per_second)
+    with pytest.raises(ValueError, match="queue"):
+        compare_speed(model, spoken("one", "a"), CONFIG)

@@ -1,0 +1,40 @@
+"""A tiny random LM and CLVP beside the tiny system, saved as their stages would save them."""
+
+from pathlib import Path
+
+import torch
+
+from tests.tiny_system import N_VOCAB, make_parts
+from vectok import text
+from vectok.clvp.model import Clvp, ClvpConfig
+from vectok.kmeans import content_hash, load_codebook
+from vectok.lm.model import LanguageModel, LanguageModelConfig
+from vectok.lm.vocabulary import Vocabulary, bpe_hash
+from vectok.release import LanguageParts, Parts
+
+LANGUAGES = ("en", "es")
+TASKS = ("tts", "asr", "mt", "continuation")
+
+
+def make_vocabulary(parts: Parts, languages: tuple[str, ...] = LANGUAGES) -> Vocabulary:
+    """The joint vocabulary of the tiny system."""
+    return Vocabulary(
+        symbols=tuple(text.symbols(languages)), languages=languages, n_pieces=N_VOCAB,
+        codebook_hash=content_hash(load_codebook(parts.kmeans)), bpe_hash=bpe_hash(parts.bpe / "bpe.model"),
+    )  # fmt: skip
+
+
+def make_language_parts(folder: Path, parts: Parts, vocabulary: Vocabulary, tasks: tuple[str, ...] = TASKS):
+    """Saves a random LM and CLVP below ``folder``."""
+    torch.manual_seed(3)
+    sizes = LanguageModelConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32, tied=True, tasks=tasks)
+    language = LanguageParts(folder / "lm", folder / "clvp")
+    LanguageModel(sizes, vocabulary).eval().save(language.lm)
+    Clvp(ClvpConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32), vocabulary).eval().save(language.clvp)
+    return language
+
+
+def make_all(folder: Path) -> tuple[Parts, LanguageParts]:
+    """The whole tiny system."""
+    parts = make_parts(folder)
+    return parts, make_language_parts(folder, parts, make_vocabulary(parts))

@@ -1,0 +1,211 @@
+"""Which takes stand in which rows: the tables of the language side, filled from a :class:`Studio`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from vectok.evaluation import language_rows as rows_of
+from vectok.evaluation.language_curve import CURVE_COLUMNS, curve_scores, to_read, tried_of
+from vectok.evaluation.language_generation import Said, Studio
+from vectok.evaluation.language_plan import LanguagePlanConfig, Pair, Voice, first, spread
+from vectok.evaluation.language_rows import SEEDS, LanguageRow
+from vectok.evaluation.language_takes import Take, Timbre
+from vectok.evaluation.scoring import Request
+from vectok.frames import frames_of_seconds
+
+
+class Played(NamedTuple):
+    """Rows and the takes that they need, by name."""
+
+    rows: list[LanguageRow]
+    takes: dict[str, Take]
+
+
+def joined(parts: Sequence[Played]) -> Played:
+    """Several as one."""
+    takes = {name: take for part in parts for name, take in part.takes.items()}
+    return Played([row for part in parts for row in part.rows], takes)
+
+
+def _named(takes: Sequence[Take]) -> dict[str, Take]:
+    return {take.name: take for take in takes}
+
+
+def seen_rows(items: pd.DataFrame, said: Sequence[Said]) -> Played:
+    """TTS in voices of training, CLVP on and off, and the floor of shuffled texts."""
+    rows, stand_ins = [], {}
+    for item, own in zip(items.itertuples(), said, strict=True):
+        voice = rows_of.own_voice(item)
+        rows.append(rows_of.tts_row(item, "tts", own.best.clip, voice, True, own.best.name))
+        rows.append(rows_of.tts_row(item, "tts_first", own.takes[0].clip, voice, True, own.takes[0].name))
+    chosen = [row for row in rows if row.system == "tts"]
+    for row in chosen:
+        others = [other for other in chosen if other.language == row.language and other.text != row.text]
+        if others:
+            place = [other.item for other in chosen if other.language == row.language].index(row.item)
+            stand_ins[row.item] = others[place % len(others)].item
+    takes = _named([take for own in said for take in (own.best, own.takes[0])])
+    return Played(rows + rows_of.shuffled_rows(chosen, stand_ins), takes)
+
+
+def unseen_rows(studio: Studio, items: pd.DataFrame, voices: Sequence[Voice], n_candidates: int, seed: int) -> Played:
+    """TTS in voices never seen, CLVP on and off."""
+    said, rows = studio.speak(items, voices, n_candidates, seed), []
+    for item, voice, own in zip(items.itertuples(), voices, said, strict=True):
+        rows.append(rows_of.tts_row(item, "tts", own.best.clip, voice, False, own.best.name))
+        rows.append(rows_of.tts_row(item, "tts_first", own.takes[0].clip, voice, False, own.takes[0].name))
+    return Played(rows, _named([take for own in said for take in (own.best, own.takes[0])]))
+
+
+def transfer_rows(items: pd.DataFrame, voices: Sequence[Voice], said: dict[str, Said]) -> Played:
+    """Style transfer: what was said in the style of a voice of training, with the timbre of one never seen.
+
+    Arguments:
+        items: Texts.
+        voices: Timbre of each.
+        said: By item, in voices of training.
+    """
+    rows, takes = [], []
+    for item, voice in zip(items.itertuples(), voices, strict=True):
+        best = said[item.item].best
+        takes.append(best._replace(name=f"style:{best.name}:{voice.speaker}", timbre=Timbre(voice.prompt)))
+        rows.append(rows_of.tts_row(item, "style_transfer", takes[-1].clip, voice, False, takes[-1].name))
+    return Played(rows, _named(takes))
+
+
+def unigram_rows(studio: Studio, items: pd.DataFrame, seed: int) -> Played:
+    """The floor of pieces drawn by their frequencies, as long as the recordings."""
+    rows, takes = [], []
+    for language, own in items.groupby("language"):
+        weights = studio.unigram_weights(language)
+        for item in own.itertuples():
+            n_frames = studio.parts.store.n_frames(item.item)
+            takes.append(studio.babble(f"tts:{item.item}", weights, n_frames, Timbre(item.prompt), seed))
+            rows.append(rows_of.tts_row(item, "unigram", takes[-1].clip, rows_of.own_voice(item), True, takes[-1].name))
+    return Played(rows, _named(takes))
+
+
+def seed_rows(items: pd.DataFrame, by_seed: dict[int, Sequence[Said]]) -> Played:
+    """The same texts with several seeds.
+
+    Arguments:
+        items: Texts.
+        by_seed: What was said, by the number of the seed (0 first).
+    """
+    rows, takes = [], []
+    for number, said in by_seed.items():
+        for item, own in zip(items.itertuples(), said, strict=True):
+            row = rows_of.tts_row(item, f"seed_{number}", own.best.clip, rows_of.own_voice(item), True, own.best.name)
+            rows.append(row._replace(table=SEEDS))
+            takes.append(own.best)
+    return Played(rows, _named(takes))
+
+
+def translation_rows(
+    studio: Studio, items: pd.DataFrame, pairs: Sequence[Pair], n_candidates: int, seed: int
+) -> Played:
+    """Table 4; nothing when the LM does not translate."""
+    if not studio.tasks.can("translate"):
+        return Played([], {})
+    by_name, rows = {item.item: item for item in items.itertuples()}, []
+    said = studio.translate(pairs, n_candidates, seed)
+    for pair, own in zip(pairs, said, strict=True):
+        rows += rows_of.pair_rows(pair, by_name[pair.source], by_name[pair.target], own.best)
+    return Played(rows, _named([own.best for own in said]))
+
+
+def continued(items: pd.DataFrame, config: LanguagePlanConfig) -> pd.DataFrame:
+    """Recordings that are long enough to be continued."""
+    return first(items[items["seconds"] >= config.shortest_continued_seconds], config.n_continuations)
+
+
+def continuation_rows(studio: Studio, items: pd.DataFrame, prompt_seconds: float, seed: int) -> Played:
+    """Continuations, their ceilings and the unigram floor; nothing when the LM does not continue.
+
+    Arguments:
+        studio: Makes takes.
+        items: What :func:`continued` gives.
+        prompt_seconds: That are given.
+        seed: Of the noise.
+    """
+    if not studio.tasks.can("continuation"):
+        return Played([], {})
+    n_prompt, rows, takes = frames_of_seconds(prompt_seconds), [], []
+    weights = {language: studio.unigram_weights(language) for language in items["language"].unique()}
+    made = studio.carry_on(items, n_prompt, seed) if len(items) else []
+    for item, take in zip(items.itertuples(), made, strict=True):
+        n_frames = studio.parts.store.n_frames(item.item) - n_prompt
+        floor = studio.babble(
+            f"continuation:{item.item}", weights[item.language], n_frames, take.timbre, seed,
+            studio.parts.tokens.tokens(item.item, 0, n_prompt),
+        )  # fmt: skip
+        takes += [take, floor]
+        rows += rows_of.continuation_rows(item, n_prompt, {"continuation": take, "unigram": floor})
+    return Played(rows, _named(takes))
+
+
+class Choice(NamedTuple):
+    """One text of the CLVP curve: its row, all its candidates, what is said of each, and which the ASR reads."""
+
+    row: LanguageRow
+    takes: list[Take]
+    clvp: Float[np.ndarray, " candidates"]
+    likelihood: Float[np.ndarray, " candidates"]
+    read: list[int]
+
+
+def choices(
+    studio: Studio, items: pd.DataFrame, said: dict[str, Said], config: LanguagePlanConfig, n_most: int, n_read: int,
+    seed: int,
+) -> list[Choice]:  # fmt: skip
+    """Texts of the CLVP curve with their candidates.
+
+    Arguments:
+        studio: Makes takes.
+        items: Texts; the first of all languages by turns are taken.
+        said: By item, with ``n_read`` candidates or more: the texts beyond ``n_curve_texts`` make do with them.
+        config: How many texts.
+        n_most: Candidates of the texts of the curve.
+        n_read: Candidates of each text that are all read.
+        seed: That ``said`` was made with.
+    """
+    chosen = spread(items, config.n_choice_texts)
+    most = chosen.head(config.n_curve_texts)
+    voices = [rows_of.own_voice(item) for item in most.itertuples()]
+    more = dict(zip(most["item"], studio.speak(most, voices, n_most, seed), strict=True))
+    found = []
+    for item in chosen.itertuples():
+        takes = (more.get(item.item) or said[item.item]).takes
+        clvp, likelihood = (np.array([getattr(take, name) for take in takes]) for name in ("score", "logprob"))
+        row = rows_of.tts_row(item, "choice", takes[0].clip, rows_of.own_voice(item), True)
+        found.append(Choice(row, takes, clvp, likelihood, to_read(clvp, likelihood, n_read)))
+    return found
+
+
+def requests_of(choices: Sequence[Choice], rows: pd.DataFrame, seconds: dict[str, float]) -> list[Request]:
+    """The candidates that the ASR reads for the curve alone, beyond the clips of the tables' rows."""
+    known = set(rows["clip"])
+    clips = {choice.takes[n].clip: choice.row.content_language for choice in choices for n in choice.read}
+    return [
+        Request(clip=clip, language=language, seconds=seconds[clip], wants=frozenset({"transcript"}))
+        for clip, language in clips.items()
+        if clip not in known
+    ]
+
+
+def curve_of(choices: Sequence[Choice], read: pd.Series, n_read: int) -> pd.DataFrame:
+    """Scores of the CLVP curve; empty when no ASR is there.
+
+    Arguments:
+        choices: The texts.
+        read: Transcript of each clip.
+        n_read: Candidates of each text that were all read.
+    """
+    texts = [{n: read[choice.takes[n].clip] for n in choice.read} for choice in choices]
+    if not all(isinstance(text, str) for own in texts for text in own.values()):
+        return pd.DataFrame(columns=list(CURVE_COLUMNS))
+    tried = [tried_of(c.row, c.clvp, c.likelihood, own) for c, own in zip(choices, texts, strict=True)]
+    return curve_scores(tried, n_read)

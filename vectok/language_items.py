@@ -1,0 +1,80 @@
+"""What goes into the tasks over the language models, and what comes out."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """How the tasks generate. PAPER: temperature .8, top-p .8, repetition penalty 2.
+
+    *Deviation*: no repetition penalty; the pieces keep the tokens' repetitions, which are how long a sound lasts.
+
+    Arguments:
+        temperature: Of the draws.
+        top_p: Probability that the drawn ids hold together.
+        repetition_penalty: Of pieces that were drawn a short while ago.
+        penalty_window: Pieces of the same word that are penalised.
+        max_word_pieces: A word that runs on is cut there.
+        max_pieces: An utterance of the plain form is cut there.
+        max_symbols: A transcript's end or a translation that runs on is cut there.
+        style_seconds: Of a style prompt that the LM is shown.
+        n_rows: Candidates in flight; it changes the speed alone.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 0.8
+    repetition_penalty: float = 1.0
+    penalty_window: int = 8
+    max_word_pieces: int = 60
+    max_pieces: int = 1000
+    max_symbols: int = 200
+    style_seconds: float = 3.0
+    n_rows: int = 64
+
+
+class Line(NamedTuple):
+    """A text to say. ``key`` decides the noise; ``style`` are pieces of the prompt."""
+
+    key: str
+    text: str
+    language: str
+    style: tuple[int, ...]
+
+
+class Heard(NamedTuple):
+    """Speech to translate, as pieces, and the style to say it in."""
+
+    key: str
+    pieces: tuple[int, ...]
+    source: str
+    target: str
+    style: tuple[int, ...]
+
+
+class Begun(NamedTuple):
+    """Speech to continue, as pieces."""
+
+    key: str
+    pieces: tuple[int, ...]
+    language: str
+
+
+class Candidate(NamedTuple):
+    """One sample: its pieces, mean log-likelihood of an id, CLVP's similarity, and whether it ended by itself.
+
+    The similarity of a continuation, which has no text, is NaN. ``text`` is what it was to say: normalised for TTS, the
+    LM's own translation for S2ST, empty for a continuation.
+    """
+
+    pieces: tuple[int, ...]
+    logprob: float
+    score: float
+    stopped: bool
+    text: str
+
+    @property
+    def rank(self) -> float:
+        """What the best candidate has most of: CLVP's similarity, the likelihood where there is none."""
+        return self.logprob if math.isnan(self.score) else self.score

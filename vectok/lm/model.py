@@ -1,0 +1,193 @@
+"""The language model: transformers' LLaMA over the joint vocabulary, with its vocabulary beside its weights."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from vectok.folders import replacing
+from vectok.lm.vocabulary import Vocabulary
+
+LONGEST_DENSE_IDS = 640
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelConfig:
+    """Sizes; the paper's are 12 layers, 12 heads, width 1536, feed-forward 6144, untied: about 480 M parameters.
+
+    Arguments:
+        n_layers: Transformer blocks.
+        dim: Width.
+        n_heads: Of the attention.
+        ffn_dim: Inner width of the SwiGLU feed-forward layers.
+        tied: One matrix embeds ids and predicts them, or two.
+        dropout: Of the embeddings and of both branches of every block, in training.
+        max_positions: Longest sequence that is foreseen; rotary positions need no table, so no hard limit.
+        interleaved: Form of the sequences that it is trained on (:mod:`vectok.lm.sequences`).
+        asr_delay: Frames of speech behind a character before it is written, where interleaved.
+        tasks: That it is trained on.
+    """
+
+    n_layers: int
+    dim: int
+    n_heads: int
+    ffn_dim: int
+    tied: bool
+    dropout: float = 0.0
+    max_positions: int = 4096
+    interleaved: bool = True
+    asr_delay: int = 8
+    tasks: tuple[str, ...] = ()
+
+
+def _llama_config(config: LanguageModelConfig, vocabulary: Vocabulary) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=vocabulary.n_ids,
+        hidden_size=config.dim,
+        intermediate_size=config.ffn_dim,
+        num_hidden_layers=config.n_layers,
+        num_attention_heads=config.n_heads,
+        num_key_value_heads=config.n_heads,
+        max_position_embeddings=config.max_positions,
+        tie_word_embeddings=config.tied,
+        pad_token_id=vocabulary.tag("pad"),
+        bos_token_id=None,
+        eos_token_id=vocabulary.tag("end"),
+        attn_implementation="sdpa",
+    )
+
+
+def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor, "*shape"]:
+    """Zeroes each value with a probability, of which 1/256 are told apart, and scales the others up.
+
+    On a CPU ``torch.nn.functional.dropout`` draws a float for each value, a tenth of a training step; eight values
+    share one draw of 64 bits here.
+    """
+    threshold = round(probability * 256)
+    draws = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device).random_(-(2**63), None)
+    kept = draws.view(torch.uint8)[: values.numel()].view(values.shape) >= threshold
+    return values * (kept.to(values.dtype) * (256 / (256 - threshold)))
+
+
+def _drop(module: nn.Module, inputs: tuple, output: Tensor | tuple):
+    """Forward hook: dropout of what a branch adds to the residual stream."""
+    if not module.training:
+        return output
+    first, *rest = output if isinstance(output, tuple) else (output,)
+    dropped = dropout(first, module.branch_dropout)
+    return (dropped, *rest) if isinstance(output, tuple) else dropped
+
+
+@contextmanager
+def _short_attention(ids: Int[Tensor, "batch ids"]) -> Iterator[None]:
+    """On a CPU, attention by plain matrix products in the precision at hand, for sequences of some hundred ids.
+
+    The fused kernel is two to four times slower there; it is the better one for long sequences and on GPUs.
+    """
+    if ids.device.type != "cpu" or ids.shape[1] > LONGEST_DENSE_IDS:
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # rules the CPU's plain products too
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
+class LanguageModel(nn.Module):
+    r"""LLaMA: :math:`p(x_i \mid x_{<i})` over the ids of a :class:`Vocabulary`.
+
+    Source: Vec-Tok Speech, section on the language model (Eq. 10, 11). *Deviation*: dropout on embeddings and branches
+    (by hooks on a stock ``LlamaForCausalLM``), because two hours of speech are seen a dozen times.
+    Arguments:
+        config: Sizes.
+        vocabulary: What the ids mean.
+    Shape:
+        ``llama`` is a stock ``LlamaForCausalLM`` with SDPA attention; sequences are padded on the right, which a causal
+        model needs no mask for.
+    """
+
+    def __init__(self, config: LanguageModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        self.llama = LlamaForCausalLM(_llama_config(config, vocabulary))
+        layers = self.llama.model.layers
+        for branch in [
+            self.llama.model.embed_tokens,
+            *(part for layer in layers for part in (layer.self_attn, layer.mlp)),
+        ]:
+            branch.branch_dropout = config.dropout
+            if config.dropout:
+                branch.register_forward_hook(_drop)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def hidden(self, ids: Int[Tensor, "batch ids"]) -> Float[Tensor, "batch ids dim"]:
+        """Normalised states before the head: the state at i knows ids[: i + 1] and predicts ids[i + 1]."""
+        with _short_attention(ids):
+            return self.llama.model(input_ids=ids, use_cache=False).last_hidden_state
+
+    def logits(self, hidden: Float[Tensor, "*places dim"]) -> Float[Tensor, "*places vocab"]:
+        """Scores of the next id, from states of chosen places (the head is a third of the work)."""
+        return self.llama.lm_head(hidden)
+
+    def forward(self, ids: Int[Tensor, "batch ids"]) -> Float[Tensor, "batch ids vocab"]:
+        """Scores of the next id at every place.
+
+        Arguments:
+            ids: Right-padded with ``<pad>``; what stands behind a place cannot change its scores.
+        """
+        return self.logits(self.hidden(ids))
+
+    def extra_repr(self) -> str:
+        """The numbers that matter."""
+        return f"{self.n_parameters / 1e6:.1f} M parameters, {self.vocabulary.n_ids} ids"
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json, vocabulary.json and model.safetensors; the folder appears whole or not at all."""
+        weights = {name: value.contiguous() for name, value in self.llama.state_dict().items()}
+        if self.config.tied:
+            del weights["lm_head.weight"]
+        with replacing(folder) as partial:
+            (partial / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+            self.vocabulary.save(partial / "vocabulary.json")
+            save_file(weights, partial / "model.safetensors", {"vocabulary": self.vocabulary.content_hash})
+
+    @classmethod
+    def load(cls, folder: Path) -> "LanguageModel":
+        """Reads what :meth:`save` wrote, ready for inference.
+
+        Raises:
+            ValueError: The folder holds no such model, or its weights belong to another vocabulary.
+        """
+        if not (folder / "config.json").exists():
+            raise ValueError(f"no language model in {folder}: run the lm stage first (make repro)")
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            made_with = (file.metadata() or {}).get("vocabulary")
+        if made_with != vocabulary.content_hash:
+            raise ValueError(
+                f"{folder}: expected weights of the vocabulary {vocabulary.content_hash}, got {made_with}: "
+                "take both files of one training"
+            )
+        config = json.loads((folder / "config.json").read_text())
+        model = cls(LanguageModelConfig(**{**config, "tasks": tuple(config["tasks"])}), vocabulary)
+        weights = load_file(folder / "model.safetensors")
+        if model.config.tied:
+            weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+        model.llama.load_state_dict(weights)
+        return model.eval()

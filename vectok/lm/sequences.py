@@ -1,0 +1,223 @@
+r"""What one sequence of each task looks like: pure functions from text and pieces to ids and loss weights.
+
+Interleaved (embedded profile; *Deviation*: two hours of speech are too few for a plain decoder to find by itself which
+text goes with which speech, so each word's text stands right before its speech)::
+
+    tts:          <tts> <lang> prompt <text> w1 <say> P1 <next> " " w2 <say> P2 <next> ... " " wn <say> Pn <next> <end>
+    asr:          <asr> <lang> pieces, each character behind the first piece that ends `delay` frames after it
+                  <text> remaining characters <end>
+    mt:           <mt> <lang> source text <text> <lang> target text <end>
+    continuation: <continue> <lang> pieces <end>
+
+where Pi are the pieces of word i alone. A separator " " goes with the character behind it. Plain (paper profile)::
+
+    tts:          <tts> <lang> prompt <text> w1 " " w2 ... wn <say> pieces <end>
+    asr:          <asr> <lang> pieces <text> characters <end>
+    s2st:         <s2st> <lang> source pieces <lang> target pieces <end>
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vectok.alignment import AlignedWord
+from vectok.lm.vocabulary import SEPARATOR, Vocabulary
+
+
+class TaskSequence(NamedTuple):
+    """One sequence: ``weights[i]`` is the weight of the loss of predicting ``ids[i]`` from what stands before it.
+
+    ``n_frames`` is the speech that the weighted pieces of the target last, at 50 frames a second; 0 for text.
+    """
+
+    ids: list[int]
+    weights: list[float]
+    n_frames: int
+
+
+class SpokenWord(NamedTuple):
+    """A word's symbols and the BPE pieces of its frames alone."""
+
+    word: str
+    pieces: Sequence[int]
+
+
+class Speech(NamedTuple):
+    """Pieces of a stretch of speech, and the frame that each ends at, counted from the stretch's beginning."""
+
+    pieces: Sequence[int]
+    ends: Sequence[int]
+
+
+class ForcedText(NamedTuple):
+    """What TTS is given: the prefix that ends in ``<say>``, and what is forced behind each ``<next>``.
+
+    ``queue[i]`` stands behind the ``<next>`` of word i; the last one is ``[<end>]``.
+    """
+
+    prefix: list[int]
+    queue: list[list[int]]
+
+
+def _start(vocabulary: Vocabulary, task: str, language: str) -> list[int]:
+    return [vocabulary.tag(task), vocabulary.language(language)]
+
+
+def tts_text(vocabulary: Vocabulary, language: str, prompt: Sequence[int], words: Sequence[str]) -> ForcedText:
+    """Prefix and queue of interleaved TTS: what training sequences are made of, and what generation forces.
+
+    Arguments:
+        vocabulary: Numbers the ids.
+        language: Code.
+        prompt: Pieces in whose style the words are to be said; may be empty.
+        words: One at least, of symbols of the vocabulary.
+    Raises:
+        ValueError: No word, an unknown symbol, language or piece.
+    """
+    if not words:
+        raise ValueError("expected one word at least, got none: give a text that holds letters")
+    say, text = vocabulary.tag("say"), [vocabulary.encode_text(word) for word in words]
+    text = [text[0], *([*vocabulary.encode_text(SEPARATOR), *symbols] for symbols in text[1:])]
+    prefix = [*_start(vocabulary, "tts", language), *vocabulary.encode_pieces(prompt), vocabulary.tag("text")]
+    return ForcedText([*prefix, *text[0], say], [*([*symbols, say] for symbols in text[1:]), [vocabulary.tag("end")]])
+
+
+def tts(
+    vocabulary: Vocabulary,
+    language: str,
+    prompt: Sequence[int],
+    words: Sequence[SpokenWord],
+    n_frames: int,
+    prompt_weight: float,
+) -> TaskSequence:
+    """Interleaved TTS: the loss is on the words' pieces and ``<next>``, and with ``prompt_weight`` on the prompt.
+
+    Text, ``<say>`` and ``<end>`` are forced when speech is generated, so they carry no loss.
+    """
+    prefix, queue = tts_text(vocabulary, language, prompt, [word.word for word in words])
+    ids = list(prefix)
+    weights = [0.0, 0.0] + [prompt_weight] * len(prompt)
+    weights += [0.0] * (len(ids) - len(weights))
+    for word, forced in zip(words, queue, strict=True):
+        spoken = [*vocabulary.encode_pieces(word.pieces), vocabulary.tag("next")]
+        ids += spoken + forced
+        weights += [1.0] * len(spoken) + [0.0] * len(forced)
+    return TaskSequence(ids, weights, n_frames)
+
+
+def plain_tts_prefix(vocabulary: Vocabulary, language: str, prompt: Sequence[int], words: Sequence[str]) -> list[int]:
+    """All that plain TTS is given: it says the pieces behind it and then ``<end>``.
+
+    Raises:
+        ValueError: No word, an unknown symbol, language or piece.
+    """
+    if not words:
+        raise ValueError("expected one word at least, got none: give a text that holds letters")
+    prefix = _start(vocabulary, "tts", language) + vocabulary.encode_pieces(prompt)
+    return [*prefix, vocabulary.tag("text"), *vocabulary.encode_text(SEPARATOR.join(words)), vocabulary.tag("say")]
+
+
+def plain_tts(
+    vocabulary: Vocabulary,
+    language: str,
+    prompt: Sequence[int],
+    words: Sequence[str],
+    speech: Speech,
+    prompt_weight: float,
+) -> TaskSequence:
+    """Plain TTS (Eq. 10): the loss is on the pieces and ``<end>``, and with ``prompt_weight`` on the prompt."""
+    prefix = plain_tts_prefix(vocabulary, language, prompt, words)
+    spoken = [*vocabulary.encode_pieces(speech.pieces), vocabulary.tag("end")]
+    weights = [0.0, 0.0] + [prompt_weight] * len(prompt)
+    weights += [0.0] * (len(prefix) - len(weights)) + [1.0] * len(spoken)
+    return TaskSequence(prefix + spoken, weights, _n_frames(speech))
+
+
+def _n_frames(speech: Speech) -> int:
+    return int(speech.ends[-1]) if len(speech.ends) else 0
+
+
+def timed_characters(words: Sequence[AlignedWord], start: int) -> list[tuple[str, int]]:
+    """Characters of aligned words with the frame that each ends at, counted from ``start``.
+
+    A separator ends where the character behind it does.
+    """
+    timed: list[tuple[str, int]] = []
+    for word in words:
+        ends = [end - start for end in word.character_ends]
+        if timed:
+            timed.append((SEPARATOR, ends[0]))
+        timed += zip(word.word, ends, strict=True)
+    return timed
+
+
+def asr(
+    vocabulary: Vocabulary,
+    language: str,
+    speech: Speech,
+    words: Sequence[AlignedWord],
+    delay: int | None,
+    piece_weight: float,
+) -> TaskSequence:
+    """ASR: each character behind the first piece that ends ``delay`` frames or more after the character's own end.
+
+    Arguments:
+        vocabulary: Numbers the ids.
+        language: Code.
+        speech: Pieces of the stretch that the words tile; it begins at the first word's start.
+        words: Aligned words.
+        delay: Frames of speech that are heard behind a character before it is written; None writes all at the end
+            (plain).
+        piece_weight: Weight of the loss of the pieces; that of characters and ``<end>`` is 1.
+    """
+    waiting = timed_characters(words, words[0].start)
+    ids, weights = _start(vocabulary, "asr", language), [0.0, 0.0]
+    due = 0
+    for piece, end in zip(vocabulary.encode_pieces(speech.pieces), speech.ends, strict=True):
+        ids.append(piece)
+        weights.append(piece_weight)
+        first = due
+        while delay is not None and due < len(waiting) and waiting[due][1] + delay <= end:
+            due += 1
+        ids += vocabulary.encode_text("".join(character for character, _ in waiting[first:due]))
+        weights += [1.0] * (due - first)
+    rest = vocabulary.encode_text("".join(character for character, _ in waiting[due:]))
+    ids += [vocabulary.tag("text"), *rest, vocabulary.tag("end")]
+    return TaskSequence(ids, [*weights, 0.0, *[1.0] * (len(rest) + 1)], _n_frames(speech))
+
+
+def mt_prefix(vocabulary: Vocabulary, source: str, source_text: str, target: str) -> list[int]:
+    """All that translation of text is given: the target text and ``<end>`` stand behind it."""
+    prefix = _start(vocabulary, "mt", source) + vocabulary.encode_text(source_text)
+    return [*prefix, vocabulary.tag("text"), vocabulary.language(target)]
+
+
+def mt(
+    vocabulary: Vocabulary, source: str, source_text: str, target: str, target_text: str, source_weight: float
+) -> TaskSequence:
+    """Translation of text: the loss is on the target text and ``<end>``, and with ``source_weight`` on the source."""
+    prefix = mt_prefix(vocabulary, source, source_text, target)
+    written = [*vocabulary.encode_text(target_text), vocabulary.tag("end")]
+    weights = [0.0, 0.0] + [source_weight] * len(source_text) + [0.0, 0.0] + [1.0] * len(written)
+    return TaskSequence(prefix + written, weights, 0)
+
+
+def s2st_prefix(vocabulary: Vocabulary, source: str, pieces: Sequence[int], target: str) -> list[int]:
+    """All that plain speech translation is given: the target's pieces and ``<end>`` stand behind it."""
+    return [*_start(vocabulary, "s2st", source), *vocabulary.encode_pieces(pieces), vocabulary.language(target)]
+
+
+def s2st(
+    vocabulary: Vocabulary, source: str, pieces: Sequence[int], target: str, speech: Speech, source_weight: float
+) -> TaskSequence:
+    """Plain speech-to-speech translation (Eq. 11): source pieces, then target pieces and ``<end>``."""
+    prefix = s2st_prefix(vocabulary, source, pieces, target)
+    spoken = [*vocabulary.encode_pieces(speech.pieces), vocabulary.tag("end")]
+    weights = [0.0, 0.0] + [source_weight] * len(pieces) + [0.0] + [1.0] * len(spoken)
+    return TaskSequence(prefix + spoken, weights, _n_frames(speech))
+
+
+def continuation(vocabulary: Vocabulary, language: str, speech: Speech) -> TaskSequence:
+    """Speech alone: the loss is on all pieces and ``<end>``."""
+    spoken = [*vocabulary.encode_pieces(speech.pieces), vocabulary.tag("end")]
+    ids = _start(vocabulary, "continue", language) + spoken
+    return TaskSequence(ids, [0.0, 0.0] + [1.0] * len(spoken), _n_frames(speech))
