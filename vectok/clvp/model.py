@@ -4,7 +4,6 @@ Source: Vec-Tok Speech ("BERT-style", 6 layers, 8 heads, width 512) and Tortoise
 learned temperature). For speech-to-speech translation both sides are speech: the speech tower twice.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,13 +12,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vectok.conformer import ConformerConfig, FeedForward, SelfAttention
-from vectok.folders import replacing
+from vectok.lm import checkpoint
+from vectok.lm.checkpoint import Checkpoint
 from vectok.lm.vocabulary import Vocabulary
 
 ROLES = ("text", "speech", "source", "target")  # source and target are speech in two languages
@@ -184,11 +182,7 @@ class Clvp(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes config.json, vocabulary.json and model.safetensors; the folder appears whole or not at all."""
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with replacing(folder) as partial:
-            (partial / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
-            self.vocabulary.save(partial / "vocabulary.json")
-            save_file(weights, partial / "model.safetensors", {"vocabulary": self.vocabulary.content_hash})
+        checkpoint.save(folder, Checkpoint(asdict(self.config), self.vocabulary, self.state_dict()))
 
     @classmethod
     def load(cls, folder: Path) -> "Clvp":
@@ -197,16 +191,7 @@ class Clvp(nn.Module):
         Raises:
             ValueError: The folder holds no such model, or its weights belong to another vocabulary.
         """
-        if not (folder / "config.json").exists():
-            raise ValueError(f"no CLVP in {folder}: run the clvp stage first (make repro)")
-        vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        with safe_open(folder / "model.safetensors", "pt") as file:
-            made_with = (file.metadata() or {}).get("vocabulary")
-        if made_with != vocabulary.content_hash:
-            raise ValueError(
-                f"{folder}: expected weights of the vocabulary {vocabulary.content_hash}, got {made_with}: "
-                "take both files of one training"
-            )
-        model = cls(ClvpConfig(**json.loads((folder / "config.json").read_text())), vocabulary)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        config, vocabulary, weights = checkpoint.load(folder, "CLVP", "clvp")
+        model = cls(ClvpConfig(**config), vocabulary)
+        model.load_state_dict(weights)
         return model.eval()

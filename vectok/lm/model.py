@@ -1,6 +1,5 @@
 """The language model: transformers' LLaMA over the joint vocabulary, with its vocabulary beside its weights."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -8,13 +7,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from vectok.folders import replacing
+from vectok.lm import checkpoint
+from vectok.lm.checkpoint import Checkpoint
 from vectok.lm.vocabulary import Vocabulary
 
 LONGEST_DENSE_IDS = 640
@@ -159,13 +157,10 @@ class LanguageModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes config.json, vocabulary.json and model.safetensors; the folder appears whole or not at all."""
-        weights = {name: value.contiguous() for name, value in self.llama.state_dict().items()}
+        weights = self.llama.state_dict()
         if self.config.tied:
             del weights["lm_head.weight"]
-        with replacing(folder) as partial:
-            (partial / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
-            self.vocabulary.save(partial / "vocabulary.json")
-            save_file(weights, partial / "model.safetensors", {"vocabulary": self.vocabulary.content_hash})
+        checkpoint.save(folder, Checkpoint(asdict(self.config), self.vocabulary, weights))
 
     @classmethod
     def load(cls, folder: Path) -> "LanguageModel":
@@ -174,19 +169,8 @@ class LanguageModel(nn.Module):
         Raises:
             ValueError: The folder holds no such model, or its weights belong to another vocabulary.
         """
-        if not (folder / "config.json").exists():
-            raise ValueError(f"no language model in {folder}: run the lm stage first (make repro)")
-        vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        with safe_open(folder / "model.safetensors", "pt") as file:
-            made_with = (file.metadata() or {}).get("vocabulary")
-        if made_with != vocabulary.content_hash:
-            raise ValueError(
-                f"{folder}: expected weights of the vocabulary {vocabulary.content_hash}, got {made_with}: "
-                "take both files of one training"
-            )
-        config = json.loads((folder / "config.json").read_text())
+        config, vocabulary, weights = checkpoint.load(folder, "language model", "lm")
         model = cls(LanguageModelConfig(**{**config, "tasks": tuple(config["tasks"])}), vocabulary)
-        weights = load_file(folder / "model.safetensors")
         if model.config.tied:
             weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
         model.llama.load_state_dict(weights)
