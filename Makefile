@@ -25,6 +25,13 @@ env: $(STAMP) ## makes the environment (once a lock file; instant afterwards)
 repro: env ## rebuilds everything of the default profile that is out of date
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro
 
+ablations: env ## every ablation: short trainings beside an equally short baseline, about 90 minutes on two cores
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro ablations/dvc.yaml
+
+ablation: env ## one of them: make ablation NAME=ssim (names: params.yaml, and speaker_probe)
+	@grep -qE "^  $(NAME):|name: \[.*\b$(NAME)\b.*\]" ablations/dvc.yaml || { echo "error: no ablation NAME=$(NAME) in ablations/dvc.yaml"; exit 1; }
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro --glob 'ablations/dvc.yaml:*@*-$(NAME)' 'ablations/dvc.yaml:$(NAME)@*'
+
 smoke: env ## the whole pipeline on the committed sample, in a temporary clone
 	$(BIN)/python -m vectok.smoke
 
@@ -52,4 +59,4 @@ lock: ## resolves requirements.in into the lock file (needs uv)
 	  --override requirements/overrides.txt --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  requirements/requirements.in -o $(LOCK)
 
-.PHONY: help env repro smoke test test-fast lint lab release readme lock
+.PHONY: help env repro ablations ablation smoke test test-fast lint lab release readme lock

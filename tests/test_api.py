@@ -1,53 +1,20 @@
-"""The three verbs, the release and the command line, on a system of tiny random parts."""
+"""The three verbs and the release, on a system of tiny random parts."""
 
 import json
-import subprocess
-import sys
+import shutil
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import vectok
-from tests.tiny_system import DIM, N_CLUSTERS, ToyEncoder, make_parts, speech
-from vectok import api, audio, cli, release
+from tests.tiny_system import DIM, N_CLUSTERS, make_parts, speech
+from vectok import api, audio, release
+from vectok.bitstream import systems
 from vectok.layout import REPOSITORY
+from vectok.tasks import voices
 
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    return make_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(autouse=True)
-def toy_encoder(monkeypatch):
-    monkeypatch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
-
-
-@pytest.fixture(scope="module")
-def model(parts):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
-        return api.load_parts(parts)
-
-
-@pytest.fixture
-def packed(parts, tmp_path, monkeypatch):
-    """The tiny system as a release."""
-    monkeypatch.setattr(release, "parts_of_profile", lambda profile: parts)
-    monkeypatch.setattr(release, "_metrics", lambda profile: {})
-    monkeypatch.setattr(release, "_language_folders", lambda profile: {})
-    return release.pack("embedded", tmp_path / "vectok-embedded")
-
-
-@pytest.fixture
-def recordings(tmp_path):
-    """Two recordings below a folder, and one of a target speaker."""
-    audio.write(tmp_path / "in" / "a.wav", speech(16_100, 3))
-    audio.write(tmp_path / "in" / "deep" / "b.flac", speech(20_000, 4))
-    audio.write(tmp_path / "target.wav", speech(40_000, 5))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("toy_encoder")
 
 
 @pytest.mark.parametrize("n_samples", [320, 321, 639, 640, 16_001])
@@ -148,7 +115,7 @@ def test_an_unknown_profile_and_a_missing_stage_are_named(monkeypatch, tmp_path)
         vectok.load("embeded")
     with pytest.raises(ValueError, match="SHA256SUMS"):
         vectok.load(tmp_path)
-    monkeypatch.setattr(release, "stage_folder", lambda profile, stage: tmp_path / profile / stage)
+    monkeypatch.setattr("vectok.parts.stage_folder", lambda profile, stage: tmp_path / profile / stage)
     with pytest.raises(ValueError, match="features, kmeans, bpe, codec, vocoder_tuning make: run `make repro`"):
         vectok.load("embedded")
 
@@ -162,13 +129,50 @@ def test_a_release_loads_and_converts_as_its_parts_do(model, packed):
         "README.md", "SHA256SUMS", "metrics.json", "encoder/config.json", "encoder/statistics.safetensors",
         "kmeans/config.json", "kmeans/codebook.safetensors", "bpe/config.json", "bpe/bpe.model",
         "codec/config.json", "codec/model.safetensors", "vocoder/config.json", "vocoder/model.safetensors",
+        "bitstream/config.json", "bitstream/model.safetensors", "voices/config.json", "voices/voices.safetensors",
     }  # fmt: skip
     card = (packed / "README.md").read_text()
     assert "Allison Smith" in card and "consent" in card and "CC BY-SA 3.0" in card and "Apache-2.0" in card
+    assert "| bitstream/ |" in card and "| voices/ | 4 pseudo voices" in card and "coder_of(model)" in card
     assert not packed.with_name(packed.name + ".partial").exists()
 
 
-def test_a_changed_release_is_refused(packed):
+def test_a_release_without_what_it_can_do_without_says_so(tmp_path, monkeypatch, capsys):
+    bare = make_parts(tmp_path / "smoke")
+    monkeypatch.setattr(release, "parts_of_profile", lambda profile: bare)
+    monkeypatch.setattr(release, "_metrics", lambda profile: {})
+    monkeypatch.setattr(release, "_language_folders", lambda profile: {})
+    folder = release.pack("smoke", tmp_path / "release")
+    said = capsys.readouterr().err
+    assert "without the coder of .vtok files" in said and "without voices" in said
+    assert not (folder / "bitstream").exists() and not (folder / "voices").exists()
+    assert "coder_of" not in (folder / "README.md").read_text()
+    loaded = vectok.load(folder)
+    with pytest.raises(ValueError, match="no model of pieces in .*bitstream: run the bitstream stage"):
+        systems.coder_of(loaded)
+    with pytest.raises(ValueError, match="holds no voices"):
+        voices.of_home(loaded.home)
+
+
+def test_a_release_has_the_coder_and_the_voices_of_its_profile(model, packed):
+    loaded = vectok.load(packed)
+    assert systems.coder_of(loaded).identity == systems.coder_of(model).identity
+    published, own = voices.of_home(loaded.home), voices.of_home(model.home)
+    assert list(published) == list(own) and len(own) == 4
+    assert all(torch.equal(published[name], own[name]) for name in own)
+    assert {name.split("~")[0] for name in own} == {"s0", "s1", "s2"} and {len(v) for v in own.values()} == {150}
+
+
+def test_a_changed_release_is_refused(packed, tmp_path):
+    packed = shutil.copytree(packed, tmp_path / "changed")
+    with open(packed / "bitstream" / "model.safetensors", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(ValueError, match="bitstream/model.safetensors: missing or not the published file"):
+        vectok.load(packed)
+    shutil.rmtree(packed / "bitstream")
+    lines = (packed / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (packed / "SHA256SUMS").write_text("".join(line for line in lines if "bitstream" not in line))
+    assert vectok.load(packed)
     weights = load_file(packed / "codec" / "model.safetensors")
     save_file({name: value + 1 for name, value in weights.items()}, packed / "codec" / "model.safetensors")
     with pytest.raises(ValueError, match="codec/model.safetensors: missing or not the published file"):
@@ -185,76 +189,6 @@ def test_a_changed_release_is_refused(packed):
 def test_parameters_are_counted_from_the_header(tmp_path):
     save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, tmp_path / "w.safetensors")
     assert release.n_parameters(tmp_path / "w.safetensors") == 17
-
-
-def test_convert_goes_on_after_a_bad_file(packed, recordings, capsys):
-    (recordings / "in" / "broken.wav").write_bytes(b"RIFF no audio")
-    (recordings / "in" / "notes.txt").write_text("not asked for")
-    out = recordings / "out"
-    arguments = ["convert", str(recordings / "in"), "--target", str(recordings / "target.wav")]
-    assert cli.main([*arguments, "--out", str(out), "--model", str(packed)]) == 1
-    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) == ["a.wav", "deep/b.wav"]
-    assert len(audio.read(out / "a.wav")) == 16_100
-    errors = capsys.readouterr().err
-    assert errors.count("broken.wav") == 1 and "2 of 3 files done" in errors
-
-
-def test_encode_then_decode_by_files_is_convert(packed, model, recordings):
-    source, target = str(recordings / "in"), str(recordings / "target.wav")
-    common = ["--model", str(packed), "--out"]
-    assert cli.main(["encode", source, "--vectors", *common, str(recordings / "tokens")]) == 0
-    with np.load(recordings / "tokens" / "a.npz", allow_pickle=False) as arrays:
-        assert arrays["tokens"].dtype == np.uint16 and len(arrays["tokens"]) == 51 and arrays["n_samples"] == 16_100
-        assert arrays["vectors"].shape == (51, DIM) and arrays["vectors"].dtype == np.float16
-    assert cli.main(["decode", str(recordings / "tokens"), "--prompt", target, *common, str(recordings / "back")]) == 0
-    converted = model.convert(recordings / "in" / "a.wav", target)
-    torch.testing.assert_close(audio.read(recordings / "back" / "a.wav"), converted, rtol=0, atol=1e-4)
-    assert not list(recordings.rglob("*.partial"))
-
-
-def test_tokens_of_another_codebook_or_no_tokens_are_refused(packed, recordings, capsys):
-    np.savez(recordings / "other.npz", tokens=np.zeros(3, np.uint16), n_samples=960, codebook_sha256="x")
-    (recordings / "junk.npz").write_bytes(b"junk")
-    inputs = [str(recordings / name) for name in ("other.npz", "junk.npz", "absent.npz")]
-    prompt = ["--prompt", str(recordings / "target.wav"), "--out", str(recordings / "out"), "--model", str(packed)]
-    assert cli.main(["decode", *inputs, *prompt]) == 1
-    errors = capsys.readouterr().err
-    assert "other.npz: made with another codebook" in errors
-    assert "junk.npz: expected a token file" in errors and "absent.npz" in errors
-    assert not (recordings / "out").exists()
-
-
-def test_a_short_target_and_a_missing_model_end_the_command(packed, recordings, capsys):
-    audio.write(recordings / "short.wav", speech(3_200, 1))
-    arguments = ["convert", str(recordings / "in"), "--out", str(recordings / "out"), "--target"]
-    assert cli.main([*arguments, str(recordings / "short.wav"), "--model", str(packed)]) == 1
-    assert "short.wav: expected a prompt of at least 1 s" in capsys.readouterr().err
-    assert cli.main([*arguments, str(recordings / "target.wav"), "--model", "nothing"]) == 1
-    assert "error: nothing: expected a profile" in capsys.readouterr().err
-    assert not (recordings / "out").exists()
-
-
-def test_jobs_keep_their_places_and_never_replace_an_input(recordings):
-    inside = recordings / "in"
-    jobs = cli.find_jobs([inside, recordings / "target.wav"], inside / "out", cli.AUDIO_SUFFIXES, ".wav")
-    assert [job.output.relative_to(inside / "out").as_posix() for job in jobs] == ["a.wav", "deep/b.wav", "target.wav"]
-    audio.write(inside / "out" / "a.wav", speech(640, 1))
-    assert len(cli.find_jobs([inside], inside / "out", cli.AUDIO_SUFFIXES, ".wav")) == 2
-    with pytest.raises(ValueError, match="would be replaced"):
-        cli.find_jobs([inside / "a.wav"], inside, cli.AUDIO_SUFFIXES, ".wav")
-    audio.write(inside / "a.flac", speech(640, 1))
-    with pytest.raises(ValueError, match="would both become"):
-        cli.find_jobs([inside], recordings / "out", cli.AUDIO_SUFFIXES, ".wav")
-    (recordings / "empty").mkdir()
-    with pytest.raises(ValueError, match="no file with one of"):
-        cli.find_jobs([recordings / "empty"], recordings / "out", cli.AUDIO_SUFFIXES, ".wav")
-
-
-def test_help_names_the_verbs():
-    done = subprocess.run(
-        [sys.executable, "-m", "vectok.cli", "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert all(verb in done.stdout for verb in ("encode", "decode", "convert"))
 
 
 @pytest.mark.slow

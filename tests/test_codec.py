@@ -25,7 +25,7 @@ CONFIG = InverseKMeansConfig(
 )  # fmt: skip
 DATA = CodecDataConfig(
     batch_size=4, min_prompt_seconds=0.2, max_prompt_seconds=0.4, min_target_seconds=0.2, max_target_seconds=0.6,
-    real_share=0.5, mask_rate=0.1, replace_rate=0.1, swap_rate=0.0, crossed_share=0.0, seed=3,
+    real_share=0.5, voices_share=0.0, mask_rate=0.1, replace_rate=0.1, swap_rate=0.0, crossed_share=0.0, seed=3,
 )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def test_sequences_are_what_they_are_drawn_as(sources_and_codebook):
     target, prompt = (pd.DataFrame([getattr(each, name) for each in drawn]) for name in ("target", "prompt"))
     assert (target["speaker"].to_numpy() == prompt["speaker"].to_numpy()).all()
     assert (target["utterance"].to_numpy() != prompt["utterance"].to_numpy()).all()
-    assert target["pseudo"].mean() == pytest.approx(0.5, abs=0.08)
+    assert (target["kind"] == "pseudo").mean() == pytest.approx(0.5, abs=0.08)
     shares = target["speaker"].value_counts(normalize=True)
     assert len(shares) == 4 and shares.between(0.17, 0.33).all()
     batch = batches(0)
@@ -252,10 +252,27 @@ def test_sequences_are_what_they_are_drawn_as(sources_and_codebook):
     assert batch.tokens.shape[1] % 16 == 0 and batch.token_mask.float().mean() > 0.7
 
 
+def test_lent_voices_have_their_share_and_short_ones_take_nobody_elses_words(sources_and_codebook, monkeypatch):
+    sources, _ = sources_and_codebook
+    lent = sources[0]._replace(store=type(sources[0].store)(sources[0].store.folder))
+    lent.store.index["split"] = lent.store.index["split"].replace({"train": "voices"})
+    lent.store.index["speaker"] = "lent-" + lent.store.index["speaker"]
+    config = dataclasses.replace(DATA, real_share=0.2, voices_share=0.5, crossed_share=1.0)
+    batches = CodecBatches([*sources, lent], N_CLUSTERS, config)
+    drawn = [batches._draw(np.random.default_rng(i)) for i in range(400)]
+    kinds = pd.Series([each.prompt.kind for each in drawn]).value_counts(normalize=True)
+    assert kinds.to_dict() == pytest.approx({"real": 0.2, "voices": 0.5, "pseudo": 0.3}, abs=0.08)
+    assert not any(each.crossed for each in drawn), "toy voices last seconds, not half a minute"
+    monkeypatch.setattr("vectok.codec_data._FEWEST_POOL_FRAMES", 10)
+    drawn = [batches._draw(np.random.default_rng(i)) for i in range(400)]
+    assert all(each.crossed for each in drawn)
+    assert len({each.target.speaker for each in drawn if each.prompt.kind == "voices"}) > 2
+
+
 def test_swapped_tokens_come_from_the_same_recording_in_step(sources_and_codebook):
     sources, codebook = sources_and_codebook
     batches = CodecBatches(sources, N_CLUSTERS, dataclasses.replace(DATA, swap_rate=1.0))
-    row = next(found for found in batches._utterances if found.pseudo)
+    row = next(found for found in batches._utterances if found.kind == "pseudo")
     spoken = [batches._spoken(row, np.random.default_rng(i)) for i in range(20)]
     assert {found.speaker for found in spoken} == {row.speaker, row.speaker[:-2]}
     assert {found.n_frames for found in spoken} == {row.n_frames} and {found.origin for found in spoken} == {row.origin}

@@ -5,11 +5,14 @@ import io
 import tarfile
 
 import pytest
+import torch
 
-from vectok.corpus import sources
+from vectok import audio
+from vectok.corpus import kde, sources
 from vectok.corpus.archives import ArchiveError, unpack
 from vectok.corpus.hashes import read_hashes, sha256, write_hashes
 from vectok.corpus.sources import Archive, Finder, SourceError, check_files, fetch_corpus, place_of
+from vectok.frames import SAMPLE_RATE_HZ
 from vectok.layout import HASHES, SAMPLE
 
 
@@ -241,3 +244,32 @@ def test_places():
     assert place_of("usr/share/asterisk/sounds/ru_RU_f_IvrvoiceRU/vm-intro.g722") == "ru/vm-intro.g722"
     with pytest.raises(ValueError, match="unknown corpus"):
         sources.archives_of("voices")
+
+
+def test_words_of_a_voice_are_trimmed_joined_and_capped(tmp_path, monkeypatch):
+    noise = torch.rand(SAMPLE_RATE_HZ) - 0.5
+    word = torch.cat([torch.zeros(8000), noise, torch.zeros(8000)])
+    assert kde.trim(torch.zeros(4000)).numel() == 0
+    kept = kde.trim(word)
+    assert abs(len(kept) / SAMPLE_RATE_HZ - (1 + 2 * kde.MARGIN_SECONDS)) <= 0.02, "a second and its margins"
+    monkeypatch.setattr(kde, "VOICE_SECONDS", 20.0)
+    utterances = kde.joined(iter([word] * 30))
+    seconds = [len(utterance) / SAMPLE_RATE_HZ for utterance in utterances]
+    assert all(4.0 <= each < 9.0 for each in seconds) and 20.0 <= sum(seconds) < 22.0
+    assert kde.joined(iter([word] * 3)) == [], "three words fill no utterance"
+
+
+def test_voices_of_kde_become_entries(tmp_path):
+    word = torch.rand(SAMPLE_RATE_HZ) - 0.5
+    for number in range(9):
+        audio.write(tmp_path / "ktuberling" / "sl" / f"{number}.wav", word)
+        audio.write(tmp_path / "klettres" / "pt_BR" / "alpha" / f"{number}.wav", word)
+    audio.write(tmp_path / "klettres" / "pt_BR" / "syllab" / "loud.wav", torch.ones(SAMPLE_RATE_HZ))
+    audio.write(tmp_path / "ktuberling" / "fi" / "one.wav", word)
+    entries = kde.read_kde(tmp_path)
+    assert {entry.speaker for entry in entries} == {"kde-klettres-pt_BR", "kde-ktuberling-sl"}, "fi is too short"
+    assert all(not entry.text and entry.path.is_file() for entry in entries)
+    assert max(audio.clipped_fraction(audio.read(entry.path)) for entry in entries) < 0.001
+    assert [entry.utterance for entry in kde.read_kde(tmp_path)] == [entry.utterance for entry in entries]
+    with pytest.raises(ValueError, match="found no voice"):
+        kde.read_kde(tmp_path / "nowhere")

@@ -71,8 +71,15 @@ def row(corpus: str, language: str, name: str, speaker: str, text: str, seconds:
     }
 
 
-def split(rows: pd.DataFrame, seed: int = 1, n_test: int = 8, n_dev: int = 5, unseen: tuple[str, ...] = ("far-*",)):
-    return assign_splits(rows, list(unseen), n_test, n_dev, 2.0, seed)
+def split(
+    rows: pd.DataFrame,
+    seed: int = 1,
+    n_test: int = 8,
+    n_dev: int = 5,
+    unseen: tuple[str, ...] = ("far-*",),
+    voices: tuple[str, ...] = (),
+):
+    return assign_splits(rows, list(unseen), list(voices), n_test, n_dev, 2.0, seed)
 
 
 def test_word_match_by_hand():
@@ -105,6 +112,19 @@ def test_groups_are_transitive_and_cross_languages():
     groups = group_prompts(rows)
     assert groups["main/p00"] == groups["main/p01"] == groups["main/p02"] == "main/p00"
     assert groups["main/p03"] == "main/p03"
+
+
+def test_lent_voices_change_no_other_split_and_no_list():
+    rows = corpus()
+    lent = pd.DataFrame([row("lent", "da", f"v{number}", "lent-da", "", 4.0) for number in range(9)])
+    alone, together = split(rows), split(pd.concat([lent, rows], ignore_index=True), voices=("lent-*",))
+    is_lent = together["speaker"] == "lent-da"
+    assert set(together.loc[is_lent, "split"]) == {"voices"}
+    rest = together[~is_lent].set_index("utterance")["split"]
+    assert rest.to_dict() == alone.set_index("utterance")["split"].to_dict()
+    assert all(a.equals(b) for a, b in zip(make_lists(alone, CONFIG), make_lists(together, CONFIG), strict=True))
+    with pytest.raises(ValueError, match=r"voice_speakers: 'nobody-\*' fits no speaker"):
+        split(rows, voices=("nobody-*",))
 
 
 @pytest.mark.parametrize("seed", range(5))

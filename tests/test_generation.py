@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
 
-from vectok.lm import sampling, writing
+from vectok.lm import generation, sampling, writing
 from vectok.lm.decoding import Decoder, Row, _plain_attention, decode
-from vectok.lm.generation import GenerationConfig, Request, _candidate, _recent, generate
+from vectok.lm.generation import GenerationConfig, Request, _Candidate, _recent, generate
 from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.sequences import tts_text
 from vectok.lm.speed import compare_speed
@@ -143,15 +143,31 @@ def test_attention_of_the_model_is_left_as_it_was(model):
 def test_words_are_forced_and_stand_where_they_belong(model):
     request = spoken("one", "ab c abc", 8)
     for found in generate(model, [request], CONFIG):
-        ids, queue = list(found.ids), [list(forced) for forced in request.queue]
-        for word, forced in zip(found.pieces_by_word, queue, strict=True):
-            assert 1 <= len(word) <= CONFIG.max_pieces_per_word
-            expected = [*VOCABULARY.encode_pieces(word), NEXT, *forced]
-            assert ids[: len(expected)] == expected
-            ids = ids[len(expected) :]
-        assert not ids and found.ids[-1] == END
-        drawn = [i for i in found.ids if i >= VOCABULARY.first_piece or i == NEXT]
-        assert found.n_drawn == len(drawn) - sum(len(w) == CONFIG.max_pieces_per_word for w in found.pieces_by_word)
+        ids, queue, words = list(found.ids), [list(entry) for entry in request.queue], [[]]
+        while ids:
+            if ids[0] >= VOCABULARY.first_piece:
+                words[-1].append(ids.pop(0) - VOCABULARY.first_piece)
+                continue
+            entry = queue.pop(0)
+            assert ids[: len(entry)] == entry
+            words += [[]] if entry[0] == NEXT else []
+            ids = ids[len(entry) :]
+        assert not queue and words[:-1] == found.pieces_by_word and found.ids[-1] == END
+        assert all(1 <= len(word) <= CONFIG.max_pieces_per_word for word in found.pieces_by_word)
+        if found.stopped:
+            assert found.n_drawn == sum(map(len, found.pieces_by_word)) + len(request.queue)
+
+
+def test_all_symbols_together_say_when_to_go_on_within_a_word(model):
+    scores = np.zeros(VOCABULARY.n_ids)
+    scores[VOCABULARY.first_symbol : VOCABULARY.first_piece] = np.log(2.0)
+    row = generation._Candidate(spoken("one", "abc"), 0, VOCABULARY, CONFIG)
+    n_symbols = VOCABULARY.first_piece - VOCABULARY.first_symbol
+    assert generation._going_on(row, scores, VOCABULARY) == pytest.approx(np.log(2.0 * n_symbols))
+    row.queue.popleft()
+    assert generation._going_on(row, scores, VOCABULARY) == -np.inf, "a word has one piece at least"
+    row.words[-1].append(3)
+    assert generation._going_on(row, scores, VOCABULARY) == 0.0
 
 
 def test_runaway_words_are_cut_and_reported(model):
@@ -248,7 +264,7 @@ def test_draws_follow_their_weights():
 
 
 def test_penalty_holds_for_the_last_pieces_of_the_word_alone(model):
-    row = _candidate(model, spoken("one", "ab c"), 0, CONFIG)
+    row = _Candidate(spoken("one", "ab c"), 0, VOCABULARY, CONFIG)
     row.words = [[1, 2, 3], [4, 5, 6, 5, 7]]
     assert np.flatnonzero(_recent([row], 20, 3)[0]).tolist() == [6, 7, 8]  # column 0 ends the word
     assert not _recent([row], 20, 0).any()

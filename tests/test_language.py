@@ -226,7 +226,7 @@ def test_a_release_holds_the_language_models(packed, system):
 def test_a_release_without_language_models_says_so(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(release, "parts_of_profile", lambda profile: folders[0])
     monkeypatch.setattr(release, "_metrics", lambda profile: {})
-    monkeypatch.setattr(release, "stage_folder", lambda profile, stage: tmp_path / "nothing" / stage)
+    monkeypatch.setattr("vectok.parts.stage_folder", lambda profile, stage: tmp_path / "nothing" / stage)
     folder = release.pack("embedded", tmp_path / "release")
     assert vectok.load(folder) and not (folder / "lm").exists()
     with pytest.raises(ValueError, match="packed without lm and clvp"):

@@ -186,14 +186,13 @@ def test_an_overfitted_batch_is_reproduced_exactly(utterances, tmp_path):
 
 @torch.no_grad()
 def greedy(model: LanguageModel, utterance) -> list[list[int]]:
-    """The pieces of every word, each the likeliest, with the text forced behind each <next>."""
+    """The pieces of every word, each the likeliest, and the text where the model goes on in it."""
     forced = tts_text(VOCABULARY, utterance.language, [], [word.word for word in utterance.words])
-    ids, said = list(forced.prefix), []
-    for queued in forced.queue:
-        word: list[int] = []
-        while (best := int(model(torch.tensor([ids]))[0, -1].argmax())) != VOCABULARY.tag("next") and len(word) < 99:
+    ids, said = list(forced.prefix), [[]]
+    for entry in forced.queue:
+        while (best := int(model(torch.tensor([ids]))[0, -1].argmax())) >= VOCABULARY.first_piece and len(ids) < 999:
             ids.append(best)
-            word.append(best - VOCABULARY.first_piece)
-        ids += [VOCABULARY.tag("next"), *queued]
-        said.append(word)
-    return said
+            said[-1].append(best - VOCABULARY.first_piece)
+        said += [[]] if entry[0] == VOCABULARY.tag("next") else []
+        ids += entry
+    return said[:-1]

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from tests.spoken import make_tokenizer, make_utterances, make_vocabulary
 from tests.synthetic import make_store
@@ -30,7 +32,11 @@ CONFIG = LMDataConfig(
     max_cut_words=2,
     seed=3,
 )
-WORDS = [SpokenWord("ab", [1, 2]), SpokenWord("c", [3]), SpokenWord("d", [4, 5])]
+WORDS = [
+    SpokenWord("abca", [2, 3, 7, 9], [1, 2, 3, 4], [1, 4, 6, 9]),
+    SpokenWord("c", [8], [3], [8]),
+    SpokenWord("da", [2, 20], [4, 5], [10, 22]),
+]
 ALIGNED = [AlignedWord("ab", 0, 10, (4, 8)), AlignedWord("c", 10, 20, (16,))]
 
 
@@ -38,26 +44,44 @@ def read(found: TaskSequence) -> str:
     return " ".join(name.replace(" ", "_") for name in VOCABULARY.names(found.ids))
 
 
-def test_tts_puts_each_word_right_before_its_speech():
+def test_tts_puts_each_word_right_before_its_speech_and_each_character_one_before_it_is_said():
     found = sequences.tts(VOCABULARY, "en", [7], WORDS, 50, 0.25)
+    # a lasts frames 0-2, b 2-3, c 3-7: c is known when b begins (in piece 2), the last a when c begins (there too).
     assert read(found) == (
-        "<tts> <lang:en> #7 <text> a b <say> #1 #2 <next> _ c <say> #3 <next> _ d <say> #4 #5 <next> <end>"
+        "<tts> <lang:en> #7 <text> a b c a <say> a b #1 c a #2 #3 #4 <next> "
+        "_ c <say> c #3 <next> _ d a <say> d a #4 #5 <next> <end>"
     )
-    assert found.weights == [0, 0, 0.25, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 0]
+    loss = [1, 1, 1, 1, 1, 1, 1]
+    assert found.weights == [0, 0, 0.25, *[0] * 8, *loss, *[0] * 4, 1, 1, *[0] * 6, 1, 1, 1, 0]
     assert found.n_frames == 50
 
 
 def test_tts_of_one_word():
-    found = sequences.tts(VOCABULARY, "fr", [], WORDS[:1], 5, 0.25)
-    assert read(found) == "<tts> <lang:fr> <text> a b <say> #1 #2 <next> <end>"
+    found = sequences.tts(VOCABULARY, "fr", [], WORDS[1:2], 5, 0.25)
+    assert read(found) == "<tts> <lang:fr> <text> c <say> c #3 <next> <end>"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=9), st.lists(st.integers(1, 9), min_size=1, max_size=9))
+def test_a_character_is_known_when_the_one_before_it_begins_and_no_sooner_than_a_piece(lengths, pieces):
+    ends = np.cumsum(lengths).tolist()
+    piece_ends = np.cumsum(pieces).tolist()
+    assume(piece_ends[-1] >= ends[-1])
+    word = SpokenWord("a" * len(ends), ends, [0] * len(pieces), piece_ends)
+    before = sequences.said_before(word)
+    assert len(before) == max(0, len(ends) - 2) and before == sorted(before)
+    for place, n_before in enumerate(before, 2):
+        begins = ends[place - 2]
+        assert n_before == len(pieces) or piece_ends[n_before] > begins
+        assert n_before == 0 or piece_ends[n_before - 1] <= begins
 
 
 def test_forced_text_is_what_training_shows_between_the_speech():
     forced = sequences.tts_text(VOCABULARY, "en", [7], [word.word for word in WORDS])
-    whole = list(forced.prefix)
-    for word, queued in zip(WORDS, forced.queue, strict=True):
-        whole += [*VOCABULARY.encode_pieces(word.pieces), VOCABULARY.tag("next"), *queued]
-    assert whole == sequences.tts(VOCABULARY, "en", [7], WORDS, 50, 0.25).ids
+    whole = [*forced.prefix, *(i for entry in forced.queue for i in entry)]
+    trained = sequences.tts(VOCABULARY, "en", [7], WORDS, 50, 0.25).ids
+    said = [i for place, i in enumerate(trained) if i < VOCABULARY.first_piece or place < len(forced.prefix)]
+    assert said == whole
 
 
 def test_asr_writes_each_character_a_delay_behind_its_end():

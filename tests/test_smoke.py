@@ -56,7 +56,7 @@ def test_other_profiles_and_committed_files_stay_as_they_were(clone):
 @pytest.mark.slow
 def test_every_stage_left_its_metrics_and_notebook(clone):
     stages = [name for name, stage in STAGES.items() if stage["matrix"]["profile"] == "${run_profiles}"]
-    assert {"corpus", "tables", "alignment"} < set(stages)
+    assert {"corpus", "tables", "alignment", "bitstream"} < set(stages)
     for stage in stages:
         assert json.loads((clone / f"reports/smoke/metrics/{stage}.json").read_text())
         assert next((clone / "reports/smoke/notebooks").glob(f"[0-9]*_{stage}.ipynb"))
@@ -83,5 +83,7 @@ def test_release_packs_what_the_readme_snippet_runs_on(clone):
     for name, recording in zip(("source.wav", "me.wav"), recordings, strict=True):
         code = f"from vectok import audio; audio.write({name!r}, audio.read({str(recording)!r}))"
         subprocess.run([sys.executable, "-c", code], cwd=clone, check=True)
-    snippet = (REPOSITORY / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    subprocess.run([sys.executable, "-c", snippet.replace('"embedded"', '"smoke"')], cwd=clone, check=True)
+    blocks = (REPOSITORY / "README.md").read_text().split("```python\n")[1:]
+    snippet = "".join(block.split("```")[0] for block in blocks).replace('"embedded"', '"smoke"')
+    subprocess.run([sys.executable, "-c", snippet], cwd=clone, check=True)
+    assert (clone / "source.vtok").stat().st_size > 0

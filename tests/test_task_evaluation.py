@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.tiny_system import DIM, N_CLUSTERS, ToyEncoder, make_parts, speech
-from vectok import api
+from tests.tiny_system import DIM, N_CLUSTERS, speech
 from vectok.evaluation import (
     attackers,
     enhancement,
@@ -25,13 +24,6 @@ from vectok.tasks.noises import NoiseSource
 from vectok.tokens import TokenTable, save_tokens
 
 N_SPEAKERS, N_EACH = 4, 6
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
-        return api.load_parts(make_parts(tmp_path_factory.mktemp("parts")))
 
 
 @pytest.fixture(scope="module")

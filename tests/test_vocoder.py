@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
+from tests.synthetic import make_store
 from vectok import vocoder as vocoders
 from vectok.store import FeatureStore, Item, StoreWriter
 from vectok.training import TrainingConfig, fit
@@ -17,7 +19,7 @@ from vectok.vocoder.istft import SourceFilter, SourceFilterConfig
 from vectok.vocoder.losses import Spectra, SpectralConfig
 from vectok.vocoder.objective import ObjectiveConfig, VocoderBatch, VocoderObjective
 from vectok.vocoder.pitch import Pitch, PitchConfig
-from vectok.vocoder.reconstruction import draw_prompt
+from vectok.vocoder.reconstruction import draw_prompt, promptable
 from vectok.vocoder.source import frame_phase, pulses, sample_phase
 
 DIM = 8
@@ -267,3 +269,16 @@ def test_one_step_of_the_paper_preset():
         optimiser.step()
         assert all(loss.isfinite() for loss in losses.values())
         assert all(value.isfinite().all() for value in module.parameters())
+
+
+def test_only_speakers_with_another_utterance_can_be_prompted(tmp_path):
+    store = make_store(tmp_path / "store")
+    train = store.index[store.index["split"] == "train"]
+    alone = train.iloc[0]
+    others = (store.index["speaker"] == alone["speaker"]) & (store.index["utterance"] != alone["utterance"])
+    store.index.loc[others, "split"] = "test"
+    names = utterances_of(store, "train")
+    assert alone["utterance"] in names and len(names) > 2
+    assert promptable(store, names) == [name for name in names if name != alone["utterance"]]
+    with pytest.raises(ValueError, match="has no training utterance beside"):
+        draw_prompt(store, alone["speaker"], alone["utterance"], 10, np.random.default_rng(0))

@@ -11,12 +11,16 @@ import pytest
 import yaml
 from papermill.inspection import inspect_notebook
 
-from tests.wiring import STAGES, cells, code, reached
+from tests.wiring import ABLATIONS, STAGES, cells, code, reached, section_of
+from vectok.ablations.settings import UPSTREAM
 from vectok.config import read_params, stage_parameters
 from vectok.layout import NOTEBOOKS, REPOSITORY
 from vectok.runner import notebook_of, stage_of
 
 PARAMS = read_params()
+EVERY = STAGES | ABLATIONS
+BORROWED = set(UPSTREAM)  # sections whose keys an ablation may override beside its own stage's
+SECTIONS = list(dict.fromkeys(map(section_of, EVERY)))  # each has one notebook
 NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 MODULES = sorted((REPOSITORY / "vectok").rglob("*.py"))
 TRACKED = [
@@ -30,46 +34,58 @@ TRACKED = [
 
 
 @pytest.mark.parametrize("profile", PARAMS["profiles"])
-@pytest.mark.parametrize("stage", STAGES)
-def test_parameter_names_agree_both_ways(stage, profile):
-    declared = {"profile", "seed", "scale"} | set(inspect_notebook(str(notebook_of(stage))))
-    assert set(stage_parameters(profile, stage)) == declared
+@pytest.mark.parametrize("section", SECTIONS)
+def test_parameter_names_agree_both_ways(section, profile):
+    declared = {"profile", "seed", "scale"} | set(inspect_notebook(str(notebook_of(section))))
+    named = {"ablation"} if any(section_of(stage) == section and _is_named(stage) for stage in ABLATIONS) else set()
+    assert set(stage_parameters(profile, section)) | named == declared
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_notebook_defaults_are_the_embedded_profile(stage):
-    declared = inspect_notebook(str(notebook_of(stage)))
-    expected = stage_parameters("embedded", stage)
+def _is_named(stage):
+    """Whether the runner gives a stage's notebook the name of an ablation."""
+    return "--ablation" in EVERY[stage]["cmd"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_notebook_defaults_are_the_embedded_profile(section):
+    declared = inspect_notebook(str(notebook_of(section)))
+    expected = stage_parameters("embedded", section)
     defaults = {name: ast.literal_eval(found["default"]) for name, found in declared.items()}
+    assert defaults.pop("ablation", None) in {None, *PARAMS["ablations"]}
     assert defaults == {name: expected[name] for name in defaults}
 
 
 def test_every_parameter_is_common_or_in_every_profile():
-    for stage in STAGES:
-        sections = [set((profile or {}).get(stage) or {}) for profile in PARAMS["profiles"].values()]
-        assert all(section == sections[0] for section in sections), stage
-        assert not sections[0] & set(PARAMS["common"].get(stage) or {}), stage
+    for section in SECTIONS:
+        sections = [set((profile or {}).get(section) or {}) for profile in PARAMS["profiles"].values()]
+        assert all(each == sections[0] for each in sections), section
+        assert not sections[0] & set(PARAMS["common"].get(section) or {}), section
 
 
 def test_every_notebook_is_a_stage_and_every_stage_a_notebook():
-    assert sorted(stage_of(path) for path in NOTEBOOK_FILES) == sorted(STAGES)
+    assert all(section_of(stage) == stage for stage in STAGES)
+    assert sorted(stage_of(path) for path in NOTEBOOK_FILES) == sorted(SECTIONS)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EVERY)
 def test_dependencies_are_the_modules_that_the_notebook_reaches(stage):
-    declared = {dep for dep in STAGES[stage]["deps"] if dep.startswith("vectok/")}
-    modules = reached(code(notebook_of(stage)))
+    notebook = notebook_of(section_of(stage))
+    declared = {dep for dep in EVERY[stage]["deps"] if dep.startswith("vectok/")}
+    modules = reached(code(notebook))
     assert declared == modules | ({"vectok/text/languages"} if "vectok/text/language_files.py" in modules else set())
-    assert f"notebooks/{notebook_of(stage).name}" in STAGES[stage]["deps"]
+    assert f"notebooks/{notebook.name}" in EVERY[stage]["deps"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EVERY)
 def test_parameters_of_a_stage_are_tracked(stage):
-    tracked = set(STAGES[stage]["params"])
-    expected = {"common.seed"} | ({f"common.{stage}"} if stage in PARAMS["common"] else set())
-    expected |= {f"profiles.${{item.profile}}.{stage}"} if PARAMS["profiles"]["embedded"].get(stage) else set()
-    assert tracked - {"common.scale"} == expected
-    assert ("common.scale" in tracked) == bool(re.search(r"scale \*|\* scale", code(notebook_of(stage))))
+    section, tracked = section_of(stage), set(EVERY[stage]["params"])
+    sections = {section, *(BORROWED | {section.removeprefix("ablation_")} if _is_named(stage) else ())}
+    expected = {"common.seed"} | {f"common.{each}" for each in sections if each in PARAMS["common"]}
+    expected |= {f"profiles.${{item.profile}}.{each}" for each in sections if PARAMS["profiles"]["embedded"].get(each)}
+    expected |= {"ablations.${item.name}"} if _is_named(stage) else set()
+    assert tracked - {"common.scale", "ablations"} == expected
+    scaled = _is_named(stage) or re.search(r"scale \*|\* scale", code(notebook_of(section)))
+    assert ("common.scale" in tracked) == bool(scaled)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOK_FILES, ids=lambda path: path.stem)

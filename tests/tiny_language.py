@@ -10,7 +10,7 @@ from vectok.clvp.model import Clvp, ClvpConfig
 from vectok.kmeans import content_hash, load_codebook
 from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.vocabulary import Vocabulary, bpe_hash
-from vectok.release import LanguageParts, Parts
+from vectok.parts import LanguageParts, Parts
 
 LANGUAGES = ("en", "es")
 TASKS = ("tts", "asr", "mt", "continuation")
@@ -29,7 +29,10 @@ def make_language_parts(folder: Path, parts: Parts, vocabulary: Vocabulary, task
     torch.manual_seed(3)
     sizes = LanguageModelConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32, tied=True, tasks=tasks)
     language = LanguageParts(folder / "lm", folder / "clvp")
-    LanguageModel(sizes, vocabulary).eval().save(language.lm)
+    model = LanguageModel(sizes, vocabulary).eval()
+    for parameter in model.parameters():
+        parameter.data *= 4 if parameter.dim() > 1 else 1  # far from uniform, so that what stands before an id matters
+    model.save(language.lm)
     Clvp(ClvpConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32), vocabulary).eval().save(language.clvp)
     return language
 

@@ -1,15 +1,20 @@
 """A whole system of tiny random parts, saved as the stages of a profile would save it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
 from vectok import bpe, features, kmeans
+from vectok.bitstream import entropy
+from vectok.bitstream.prompt import training_levels
 from vectok.codec import InverseKMeans, InverseKMeansConfig
 from vectok.encoders import SpeechEncoder
-from vectok.release import Parts
+from vectok.parts import BITSTREAM, Parts
+from vectok.store import Item, StoreWriter
 from vectok.vocoder.istft import SourceFilter, SourceFilterConfig
 
 DIM, N_CLUSTERS, N_VOCAB = 16, 12, 20
@@ -54,3 +59,31 @@ def make_parts(folder: Path) -> Parts:
     InverseKMeans(sizes, centroids).eval().save(parts.codec)
     SourceFilter(SourceFilterConfig(dim=DIM, width=16, n_slow_blocks=1, n_fast_blocks=1)).eval().save(parts.vocoder)
     return parts
+
+
+def add_product(parts: Parts) -> None:
+    """Saves beside them what the tiny system can do without: the coder of .vtok files, and pseudo voices."""
+    vectoriser = features.Vectoriser.load(parts.encoder, ToyEncoder())
+    centroids, tokenizer = kmeans.load_codebook(parts.kmeans), bpe.PieceTokenizer(parts.bpe / "bpe.model")
+    spoken = [vectoriser.vectorise(speech(64_000, seed)) for seed in range(40, 44)]
+    pieces = [tokenizer.encode(kmeans.assign(vectors, centroids)) for vectors in spoken]
+    levels = training_levels([vectors.mean(0) for vectors in spoken])
+    entropy.fit(pieces, levels, N_VOCAB, entropy.EntropyConfig()).save(parts.home / BITSTREAM, {})
+    writer = StoreWriter(parts.home / "features" / "augmented", DIM)
+    writer.write(0, [_pseudo(vectoriser, speaker, place) for speaker in range(6) for place in range(3)])
+    writer.close(1)
+
+
+def _pseudo(vectoriser: features.Vectoriser, speaker: int, place: int) -> Item:
+    """An utterance of 1.5 s of one of two pseudo voices of each of three speakers."""
+    name, samples = f"s{speaker // 2}~{speaker % 2}", speech(24_000, 50 + 3 * speaker + place)
+    known = {"speaker": name, "bandwidth_hz": 8000, "seconds": 1.5}
+    return Item(utterance=f"{name}/{place}", vectors=vectoriser.vectorise(samples), audio=samples, metadata=known)
+
+
+@contextmanager
+def toy_encoders() -> Iterator[None]:
+    """Every encoder that is loaded meanwhile is the toy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
+        yield

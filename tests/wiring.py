@@ -9,6 +9,12 @@ import yaml
 from vectok.layout import REPOSITORY
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+ABLATIONS = yaml.safe_load((REPOSITORY / "ablations/dvc.yaml").read_text())["stages"]  # several may share a notebook
+
+
+def section_of(stage: str) -> str:
+    """The section of params.yaml, and the notebook, that a stage of either file runs with: what its command names."""
+    return (STAGES | ABLATIONS)[stage]["cmd"].split()[3]
 
 
 def cells(notebook: Path) -> list[dict]:

@@ -20,7 +20,7 @@ from vectok.config import read_params
 from vectok.features import Vectoriser
 from vectok.frames import FRAME_RATE_HZ, SAMPLES_PER_FRAME, frames_of_seconds
 from vectok.kmeans import assign, content_hash, load_codebook
-from vectok.release import Parts, parts_of_profile, parts_of_release
+from vectok.parts import Parts, parts_of_profile, parts_of_release
 from vectok.vocoder.base import Vocoder
 
 SHORTEST_PROMPT_SECONDS = 1.0
@@ -46,6 +46,8 @@ class VecTok:
         tokenizer: Tokens to pieces and back.
         codec: Tokens and a prompt's vectors to vectors.
         vocoder: Vectors to audio.
+        home: Folder of the profile or release that it came from: where .vtok files find their coder, and anonymisation
+            its voices.
     Raises:
         ValueError: Parts that do not fit together.
     """
@@ -57,10 +59,11 @@ class VecTok:
         tokenizer: PieceTokenizer,
         codec: InverseKMeans,
         vocoder: Vocoder,
+        home: Path | None = None,
     ) -> None:
         _check_fit(vectoriser, centroids, tokenizer, codec, vocoder)
         self.vectoriser, self.centroids, self.tokenizer = vectoriser, centroids, tokenizer
-        self.codec, self.vocoder = codec, vocoder
+        self.codec, self.vocoder, self.home = codec, vocoder, home
         self.codebook_hash = content_hash(centroids)
 
     def __repr__(self) -> str:
@@ -75,7 +78,7 @@ class VecTok:
         Raises:
             ValueError: Audio that cannot be read, is empty, shorter than one frame, not finite or not mono.
         """
-        vectors = self.vectoriser.vectorise(_samples(wav))
+        vectors = self.vectoriser.vectorise(samples_of(wav))
         tokens = assign(vectors, self.centroids)
         return Encoding(vectors, tokens, self.tokenizer.encode(tokens))
 
@@ -88,7 +91,7 @@ class VecTok:
         if isinstance(prompt, Tensor) and prompt.dim() == 2:
             vectors = self._checked_vectors(prompt)
         else:
-            samples = _samples(prompt)
+            samples = samples_of(prompt)
             if float(samples.abs().max()) < 1e-4:
                 raise ValueError(f"{_name(prompt)}: the prompt is silent: give speech of the target speaker")
             vectors = self.vectoriser.vectorise(samples)
@@ -134,7 +137,7 @@ class VecTok:
         Raises:
             ValueError: As :meth:`encode` and :meth:`prompt_vectors`.
         """
-        samples = _samples(wav)
+        samples = samples_of(wav)
         return self.decode(self.encode(samples).tokens, self.prompt_vectors(target))[: len(samples)]
 
     def _checked_vectors(self, vectors: Tensor) -> Float[Tensor, "frames dim"]:
@@ -152,8 +155,12 @@ def _name(wav: Audio) -> str:
     return "the given tensor" if isinstance(wav, Tensor) else str(wav)
 
 
-def _samples(wav: Audio) -> Float[Tensor, " samples"]:
-    """Samples at 16 kHz of a path, or of a tensor that holds them already."""
+def samples_of(wav: Audio) -> Float[Tensor, " samples"]:
+    """Samples at 16 kHz of a path, or of a tensor that holds them already.
+
+    Raises:
+        ValueError: Audio that cannot be read, is empty, shorter than one frame, not finite or not mono.
+    """
     if not isinstance(wav, Tensor):
         return audio_files.read(wav)
     if wav.dim() != 1 or not wav.is_floating_point():
@@ -219,4 +226,5 @@ def load_parts(parts: Parts) -> VecTok:
         PieceTokenizer(parts.bpe / "bpe.model"),
         InverseKMeans.load(parts.codec),
         vocoders.load(parts.vocoder),
+        parts.home,
     )

@@ -1,6 +1,6 @@
 """Training sequences of the inverse K-means model: tokens, target vectors, and a prompt in the target's voice.
 
-A batch is a pure function of (seed, step). Real and pseudo speakers take turns, each speaker as often as the next.
+A batch is a pure function of (seed, step). Real, pseudo and lent voices take turns, each voice as often as the next.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ from torch import Tensor
 from vectok.codec import LENGTH_STEP
 from vectok.codec_training import CodecBatch
 from vectok.frames import frames_of_seconds
-from vectok.store import FeatureStore
+from vectok.store import PARTS, FeatureStore
 from vectok.tokens import TokenTable
 from vectok.voice_pools import VoicePools
 
 _BUCKETS = 4
 _POOL_FRAMES = 6000  # two minutes of a voice: what kNN-VC wants, and memory for dozens of voices
+_FEWEST_POOL_FRAMES = 1500  # nothing is moved into a voice with less than half a minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,9 @@ class CodecDataConfig:
         max_prompt_seconds: Longest prompt.
         min_target_seconds: Shorter utterances are no targets.
         max_target_seconds: Longer utterances are cropped to it at random.
-        real_share: Share of sequences by real speakers; the others are by pseudo speakers.
+        real_share: Share of sequences by real speakers.
+        voices_share: Share of sequences in lent voices (*Deviation*: speech whose words and language do not matter);
+            all others are by pseudo speakers.
         mask_rate: Share of the tokens that are masked in one half of the sequences.
         replace_rate: Share of the tokens that are replaced by random ones in the other half.
         swap_rate: Share of the sequences whose tokens come from another voice's rendition of the same recording, frame
@@ -50,6 +53,7 @@ class CodecDataConfig:
     min_target_seconds: float
     max_target_seconds: float
     real_share: float
+    voices_share: float
     mask_rate: float
     replace_rate: float
     swap_rate: float
@@ -80,7 +84,7 @@ class _Utterance(NamedTuple):
     speaker: str
     n_frames: int
     source: int
-    pseudo: bool
+    kind: str
     origin: str
 
 
@@ -119,8 +123,8 @@ class CodecBatches:
     """The batch of each step: call it with the step's number.
 
     Arguments:
-        sources: Stores with their tokens; only utterances of the split ``train`` are used. An index with the column
-            ``source_utterance`` holds pseudo speakers' renditions of the recordings that the column names.
+        sources: Stores with their tokens; only utterances of the splits ``train`` and ``voices`` are used. An index
+            with the column ``source_utterance`` holds pseudo speakers' renditions of the recordings that it names.
         n_clusters: Size of the codebook.
         config: How sequences are drawn.
     Raises:
@@ -134,8 +138,11 @@ class CodecBatches:
         longest = frames_of_seconds(config.max_target_seconds)
         self.crops = np.minimum(self.table["n_frames"].to_numpy(), longest)
         self._rows = self.table.groupby("speaker", sort=True).indices
-        pseudo = self.table.groupby("speaker")["pseudo"].first()
-        self._speakers = {kind: sorted(pseudo.index[pseudo == kind]) for kind in (False, True)}
+        shares = {"real": config.real_share, "voices": config.voices_share}
+        self._shares = {**shares, "pseudo": 1 - sum(shares.values())}
+        by_kind = self.table.groupby("kind")["speaker"].agg(lambda speakers: sorted(set(speakers)))
+        self._speakers = {kind: by_kind[kind] for kind in self._shares if kind in by_kind}
+        self._n_frames = self.table.groupby("speaker")["n_frames"].sum()
         self._renditions = self.table.groupby(["origin", "n_frames"]).indices
         by_voice = {voice: [self._utterances[row] for row in rows] for voice, rows in self._rows.items()}
         self._pools = VoicePools(by_voice, self._vectors, _POOL_FRAMES, config.seed)
@@ -160,20 +167,22 @@ class CodecBatches:
 
         The prompt of a speaker's only utterance is its beginning: see :meth:`_read`.
         """
-        rows = self._draw_voice(random)
+        voice = self._draw_voice(random)
+        rows = self._rows[voice]
         weights = self.crops[rows] / self.crops[rows].sum()
         target, prompt = random.choice(rows, 2, replace=False, p=weights) if len(rows) > 1 else (rows[0], rows[0])
-        crossed = bool(random.random() < self.config.crossed_share)
+        crossed = bool(random.random() < self.config.crossed_share) and self._n_frames[voice] >= _FEWEST_POOL_FRAMES
         if crossed:
-            others = self._draw_voice(random)
+            others = self._rows[self._draw_voice(random)]
             target = random.choice(others, p=self.crops[others] / self.crops[others].sum())
         return _Drawn(self._utterances[target], self._utterances[prompt], int(self.crops[target]), crossed)
 
-    def _draw_voice(self, random: np.random.Generator) -> np.ndarray:
-        """A kind of voice, then a speaker: the rows of the speaker's utterances."""
-        pseudo = bool(random.random() >= self.config.real_share) and bool(self._speakers[True])
-        speakers = self._speakers[pseudo] or self._speakers[not pseudo]
-        return self._rows[speakers[random.integers(len(speakers))]]
+    def _draw_voice(self, random: np.random.Generator) -> str:
+        """A kind of voice, by the shares of those that are there, then a speaker."""
+        weights = np.array([self._shares[kind] for kind in self._speakers])
+        weights = weights / weights.sum() if weights.sum() else np.full(len(weights), 1 / len(weights))
+        speakers = self._speakers[list(self._speakers)[random.choice(len(weights), p=weights)]]
+        return speakers[random.integers(len(speakers))]
 
     def _read(self, drawn: _Drawn, n_prompt: int, random: np.random.Generator) -> CodecSequence:
         """Tokens (corrupted), target and prompt of one sequence; prompt and target never share a frame."""
@@ -207,8 +216,9 @@ def _table(sources: Sequence[TokenisedStore], n_min_frames: int) -> pd.DataFrame
         index = source.store.index
         pseudo = "source_utterance" in index.columns
         origin = index["source_utterance"] if pseudo else index["utterance"]
-        part = index[["utterance", "speaker", "n_frames"]].assign(source=number, pseudo=pseudo, origin=origin)
-        parts.append(part[(index["split"] == "train") & (index["n_frames"] >= n_min_frames)])
+        kind = "pseudo" if pseudo else index["split"].map({"train": "real", "voices": "voices"})
+        part = index[["utterance", "speaker", "n_frames"]].assign(source=number, kind=kind, origin=origin)
+        parts.append(part[index["split"].isin(PARTS.values()) & (index["n_frames"] >= n_min_frames)])
     table = pd.concat(parts, ignore_index=True)[list(_Utterance._fields)]
     if table.empty:
         raise ValueError(f"no training utterance of {n_min_frames} frames or more in {sources[0].store.folder}")

@@ -17,7 +17,7 @@ from vectok.frames import SAMPLE_RATE_HZ, frames_of_seconds, samples_of_frames, 
 from vectok.language_checks import check_prompt, check_seconds, check_source, speech_samples
 from vectok.language_items import Begun, Candidate, Heard, Line
 from vectok.language_tasks import LanguageTasks, load_tasks
-from vectok.release import (
+from vectok.parts import (
     LanguageParts,
     Parts,
     language_parts_of_profile,

@@ -26,6 +26,21 @@ spoken = system.say("press one", language="en", voice="someone.wav")  # .audio, 
 ```
 """
 
+FILES = """## Files of tokens
+
+`vectok encode anyone.wav --prompt-seconds 3 --out files/ --model path/to/this/folder` writes a .vtok file that carries
+its own voice, and `vectok decode` says it again. In Python:
+
+```python
+from vectok.bitstream import files, systems
+
+coder = systems.coder_of(model)
+content = systems.encode(model, coder, "anyone.wav", prompt="someone.wav")
+files.write("anyone.vtok", coder, content)
+audio = systems.decode(model, coder, files.read("anyone.vtok", coder))
+```
+"""
+
 SCALE = """## Scale
 
 Trained on about two hours of five studio voices within minutes of two CPU cores. It shows that every part of the method
@@ -38,10 +53,10 @@ LICENCES = """## Licences and credits
 - Code: Apache-2.0.
 - Encoder: the encoder of Whisper-base by OpenAI, MIT. Its weights are not in this folder: `vectok.load` takes them from
   the installed packages or from the hub and checks their hash.
-- Trained parts (codebook, BPE model, codec, vocoder, language model, CLVP) come from the Asterisk core sounds 1.6.1:
-  English and Spanish by Allison Smith, French by June Wallack (CC BY-SA 3.0); Italian by Carlo Flora, Russian by
-  Maxim Topal / ivrvoice.ru (CC BY 3.0). Publish audio that is derived from those recordings under CC BY-SA 3.0 with
-  these credits.
+- Trained parts (codebook, BPE model, codec, vocoder, language model, CLVP) and voices come from the Asterisk core
+  sounds 1.6.1: English and Spanish by Allison Smith, French by June Wallack (CC BY-SA 3.0); Italian by Carlo Flora,
+  Russian by Maxim Topal / ivrvoice.ru (CC BY 3.0). Publish audio that is derived from those recordings under
+  CC BY-SA 3.0 with these credits.
 """
 
 CONSENT = """## Consent and use
@@ -74,6 +89,10 @@ def _parts_table(configs: dict[str, dict]) -> str:
         rows.append(("lm/", f"LLaMA over text and pieces, {lm['n_parameters']:,} numbers, with its vocabulary"))
     if clvp := configs.get("clvp"):
         rows.append(("clvp/", f"text and speech towers that rank candidates, {clvp['n_parameters']:,} numbers"))
+    if bitstream := configs.get("bitstream"):
+        rows.append(("bitstream/", f"how probable each piece is, {bitstream['n_parameters']:,} whole numbers"))
+    if voices := configs.get("voices"):
+        rows.append(("voices/", f"{voices['n_voices']} pseudo voices to anonymise with, as speech vectors"))
     return "## Parts\n\n| folder | what |\n|---|---|\n" + "".join(f"| {name} | {what} |\n" for name, what in rows)
 
 
@@ -85,7 +104,8 @@ def model_card(profile: str, configs: dict[str, dict], metrics: dict[str, object
         configs: config.json of each part, with ``n_parameters`` where it has weights.
         metrics: What the profile's stages measured, printed as it is.
     """
-    sections = [TITLE.format(profile=profile), *([SPEAKING] if "lm" in configs else []), _parts_table(configs)]
+    sections = [TITLE.format(profile=profile), *[SPEAKING] * ("lm" in configs), *[FILES] * ("bitstream" in configs)]
+    sections += [_parts_table(configs)]
     sections += [SCALE, LICENCES] if profile in EMBEDDED_PROFILES else [OTHER_CORPUS]
     sections += [CONSENT]
     if test := metrics.get("bpe", {}).get("rates", {}).get("test", {}).get("all"):

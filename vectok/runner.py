@@ -3,7 +3,8 @@
 ``python -m vectok.runner codec --profile embedded`` compares the names that the notebook's ``parameters`` cell declares
 with the names that params.yaml supplies, both ways, and refuses to run on any difference: papermill alone would only
 warn and train with the default. The executed notebook goes to reports/<profile>/notebooks/ whether it passes or fails;
-what the stage cost (seconds, peak memory) goes to data/<profile>/cost/.
+what the stage cost (seconds, peak memory) goes to data/<profile>/cost/. A notebook of ablations is given the name of
+one of them too: ``python -m vectok.runner ablation_codec --profile embedded --ablation ssim``.
 """
 
 import argparse
@@ -99,13 +100,21 @@ def tidy(executed: Path) -> None:
     executed.write_text(text.replace(str(REPOSITORY), ".").replace(str(Path.home()), "~") + "\n", encoding="utf-8")
 
 
-def run_stage(stage: str, profile: str) -> Path:
+def executed_copy(stage: str, profile: str, ablation: str | None = None) -> Path:
+    """Where the executed notebook of a stage, or of one of its ablations, goes."""
+    notebook = notebook_of(stage)
+    name = f"{notebook.stem}_{ablation}.ipynb" if ablation else notebook.name
+    return reports_folder(profile) / "notebooks" / name
+
+
+def run_stage(stage: str, profile: str, ablation: str | None = None) -> Path:
     """Executes one stage's notebook and returns the executed copy's path."""
     import papermill
 
     notebook, parameters = notebook_of(stage), stage_parameters(profile, stage)
+    parameters |= {"ablation": ablation} if ablation else {}
     check_names(notebook, parameters)
-    executed = reports_folder(profile) / "notebooks" / notebook.name
+    executed = executed_copy(stage, profile, ablation)
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = str(REPOSITORY)
     started = time.time()
@@ -119,7 +128,7 @@ def run_stage(stage: str, profile: str) -> Path:
     for picture in reports_folder(profile).rglob("*.png"):
         if picture.stat().st_mtime >= started:
             picture.write_bytes(smaller(picture.read_bytes()))
-    _write_cost(profile, stage, time.time() - started)
+    _write_cost(profile, f"ablation_{ablation}" if ablation else stage, time.time() - started)
     return executed
 
 
@@ -128,15 +137,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vectok.runner", description=__doc__.splitlines()[0])
     parser.add_argument("stage", help="name of a notebook without its number: corpus, features, kmeans, ...")
     parser.add_argument("--profile", required=True, help="a key of profiles in params.yaml")
+    parser.add_argument("--ablation", help="a key of ablations in params.yaml, for the notebooks of ablations")
     arguments = parser.parse_args()
     from papermill.exceptions import PapermillExecutionError
 
     try:
-        run_stage(arguments.stage, arguments.profile)
+        run_stage(arguments.stage, arguments.profile, arguments.ablation)
     except ValueError as error:
         sys.exit(f"error: {error}")
     except PapermillExecutionError as error:
-        shown = reports_folder(arguments.profile) / "notebooks" / notebook_of(arguments.stage).name
+        shown = executed_copy(arguments.stage, arguments.profile, arguments.ablation)
         sys.exit(f"error: stage {arguments.stage} failed: {error.ename}: {error.evalue} (cell by cell in {shown})")
 
 

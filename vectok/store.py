@@ -82,6 +82,10 @@ class StoreWriter:
         return FeatureStore(self.folder)
 
 
+# Parts of the features stage, and the split of each that trainings use: recordings, pseudo speakers, lent voices.
+PARTS = {"store": "train", "augmented": "train", "voices": "voices"}
+
+
 class FeatureStore:
     """Reads a store. Memory stays constant: shards are mapped, never loaded.
 
@@ -135,3 +139,12 @@ class FeatureStore:
         samples = self._shards[shard][1][first + start : first + stop].reshape(-1)
         samples = samples[:n_samples] if n_frames is None and start == 0 else samples
         return torch.from_numpy(samples.astype(np.float32) / 32767)
+
+
+def open_parts(features: Path) -> dict[str, FeatureStore]:
+    """The stores of the features stage, by their names in :data:`PARTS`; a profile may have no lent voices.
+
+    Raises:
+        ValueError: The stage has not run.
+    """
+    return {part: FeatureStore(features / part) for part in PARTS if part != "voices" or (features / part).is_dir()}

@@ -47,6 +47,11 @@ def save_tokens(path: Path, tokens: Int[Tensor, " frames"]) -> None:
     os.replace(partial, path)
 
 
+def tokens_file(kmeans: Path, part: str) -> Path:
+    """Where the kmeans stage keeps the tokens of a part of the features stage."""
+    return kmeans / ("tokens.npy" if part == "store" else f"{part}_tokens.npy")
+
+
 class TokenTable:
     """Reads the tokens of a store's utterances, by memory map.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vectok.bitstream.entropy import PieceModel
 from vectok.bitstream.format import Identity
-from vectok.bitstream.prompt import SpeakerPrompt, compact, expand
+from vectok.bitstream.prompt import PROMPT_SECONDS, SpeakerPrompt, compact, expand
 from vectok.bpe import PieceTokenizer
 from vectok.kmeans import content_hash
 
@@ -54,9 +54,9 @@ class Coder:
         encoder, codebook, bpe, pieces = (bytes.fromhex(value)[:SHORT_HASH_BYTES] for value in hashes)
         self.identity = Identity(encoder, layer, codebook, bpe, pieces)
 
-    def compact(self, vectors: Float[Tensor, "prompt dim"]) -> SpeakerPrompt:
+    def compact(self, vectors: Float[Tensor, "prompt dim"], seconds: float = PROMPT_SECONDS) -> SpeakerPrompt:
         """The compact prompt of some speech, given as standardised vectors."""
-        return compact(vectors, self.centroids)
+        return compact(vectors, self.centroids, seconds)
 
     def expand(self, prompt: SpeakerPrompt) -> Float[Tensor, "prompt dim"]:
         """Vectors to decode with."""

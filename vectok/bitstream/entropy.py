@@ -203,7 +203,7 @@ class PieceModel:
             ValueError: The folder holds no such model, or its content is not what ``config.json`` says.
         """
         if not all((folder / name).is_file() for name in ("config.json", "model.safetensors")):
-            raise ValueError(f"no model of pieces in {folder}: run the bitstream stage (make repro)")
+            raise ValueError(f"no model of pieces in {folder}: run the bitstream stage (make repro; make release)")
         expected = json.loads((folder / "config.json").read_text(encoding="utf-8"))["sha256"]
         model = cls({name: values.numpy() for name, values in load_file(folder / "model.safetensors").items()})
         if model.content_hash != expected:

@@ -68,13 +68,17 @@ def sizes(coder: Coder, data: bytes) -> Sizes:
     return Sizes(reader.n_payload, reader.n_prompt, len(data) - reader.n_payload - reader.n_prompt)
 
 
-def write(path: Path, coder: Coder, content: Content) -> None:
-    """Writes a file, beside its place first.
+def write(path: Path | str, coder: Coder, content: Content) -> None:
+    """Writes a file, which appears whole or not at all.
 
     Raises:
         ValueError: As :func:`pack`.
     """
-    data = pack(coder, content)
+    write_bytes(Path(path), pack(coder, content))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes bytes beside their place, then moves them there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -84,14 +88,14 @@ def write(path: Path, coder: Coder, content: Content) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read(path: Path, coder: Coder) -> Content:
+def read(path: Path | str, coder: Coder) -> Content:
     """Reads a file.
 
     Raises:
         VtokError: There is none, or :func:`unpack` refuses it; the file is named.
     """
     try:
-        return unpack(coder, path.read_bytes())
+        return unpack(coder, Path(path).read_bytes())
     except OSError as error:
         raise VtokError(f"{path}: cannot be read ({error.strerror}): check the path") from error
     except VtokError as error:

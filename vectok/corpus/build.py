@@ -9,11 +9,12 @@ import pandas as pd
 from vectok.corpus.asterisk import read_asterisk
 from vectok.corpus.drascula import read_drascula
 from vectok.corpus.entries import Entry
+from vectok.corpus.kde import read_kde
 from vectok.corpus.layouts import read_layout
 from vectok.corpus.sources import Finder, check_files, fetch_corpus
 from vectok.layout import REPOSITORY, SAMPLE
 
-READERS = {"asterisk": read_asterisk, "drascula": read_drascula}
+READERS = {"asterisk": read_asterisk, "drascula": read_drascula, "kde": read_kde}
 
 
 class Gathered(NamedTuple):
@@ -27,10 +28,10 @@ def gather(sources: list[str], folder: Path, finder: Finder) -> Gathered:
     """Brings every source here.
 
     Arguments:
-        sources: ``sample`` (the committed part of asterisk), ``asterisk``, ``drascula``, or
+        sources: ``sample`` (the committed part of asterisk), ``asterisk``, ``drascula``, ``kde``, or
             ``<layout>:<language>:<folder>`` with a layout of :mod:`vectok.corpus.layouts`; such a folder stays where it
             is, relative ones count from the repository.
-        folder: The stage's folder; recordings of the first three go to ``<folder>/audio``.
+        folder: The stage's folder; recordings of the first four go to ``<folder>/audio``.
         finder: Where archives come from.
     Raises:
         ValueError: An unknown source, or one that cannot be had.
@@ -51,7 +52,7 @@ def gather(sources: list[str], folder: Path, finder: Finder) -> Gathered:
             entries += read_layout(layout, language, REPOSITORY / place)
         else:
             raise ValueError(
-                f"unknown source {source!r}: expected sample, asterisk, drascula or <layout>:<language>:<folder>"
+                f"unknown source {source!r}: expected sample, {', '.join(READERS)} or <layout>:<language>:<folder>"
             )
     return Gathered(entries, problems)
 

@@ -31,13 +31,13 @@ def write_hashes(path: Path, folder: Path, names: list[str]) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def remove_unknown(folder: Path, suffix: str, digests: dict[str, str]) -> list[str]:
-    """Removes every file of that suffix that the list lacks or contradicts, and says which and what to do.
+def remove_unknown(folder: Path, suffixes: tuple[str, ...], digests: dict[str, str]) -> list[str]:
+    """Removes every file of these suffixes that the list lacks or contradicts, and says which and what to do.
 
     Returns: One line for each removed file.
     """
     problems = []
-    for path in sorted(folder.rglob(f"*{suffix}")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in suffixes):
         name = path.relative_to(folder).as_posix()
         if name not in digests:
             problems.append(f"{name}: stands in no hash list: not used")

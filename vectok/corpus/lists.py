@@ -96,6 +96,7 @@ def make_lists(rows: pd.DataFrame, config: ListConfig) -> Lists:
     Raises:
         ValueError: No test utterance can be resynthesised.
     """
+    rows = rows[rows["split"] != "voices"]
     voices = voices_of(rows, config)
     seconds = rows.set_index("utterance")["seconds"].to_dict()
     sources = rows[rows["seconds"] >= config.shortest_source_seconds]

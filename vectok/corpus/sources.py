@@ -1,4 +1,4 @@
-"""Brings the archives of the corpora asterisk and drascula here, from wherever they can be had, and unpacks them.
+"""Brings the archives of the corpora asterisk, drascula and kde here, from wherever they can be had, and unpacks them.
 
 Each archive is looked for in data/downloads/ first (what is there was fetched before or put there by hand), then at the
 upstream URL, then by ``apt-get download`` without root. The committed SHA-256 lists decide what is used.
@@ -18,11 +18,14 @@ from vectok.corpus.hashes import read_hashes, remove_unknown, sha256
 from vectok.layout import HASHES
 
 ASTERISK_LANGUAGES = ("en", "es", "fr", "it", "ru")
-UPSTREAM = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
+ASTERISK_UPSTREAM = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 UPSTREAM_TIMEOUT_SECONDS = 5.0
 APT_TIMEOUT_SECONDS = 240.0
 SHARE_THAT_MAY_MISS = 0.02  # of a list's files; beyond that the corpus would be another one
-AUDIO_SUFFIX = {"asterisk": ".g722", "drascula": ".als"}
+AUDIO_SUFFIXES = {"asterisk": (".g722",), "drascula": (".als",), "kde": (".ogg", ".opus", ".wav")}
+KDE_MEMBER = re.compile(  # spellings of one language (sr@latin) share their recordings
+    r"usr/share/(klettres|ktuberling)/(?:sounds/)?([a-z]{2,3}(?:_[A-Z]{2})?/(?:(?:alpha|syllab)/)?[^/]+\.(?:ogg|opus|wav))"
+)
 
 
 class SourceError(ValueError):
@@ -31,7 +34,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One archive a corpus needs: what it is called in a folder, upstream (if it is there) and as a package."""
+    """One archive a corpus needs: what it is called in a folder, its URL upstream (if it has one) and its package."""
 
     pattern: str
     package: str
@@ -50,14 +53,16 @@ def archives_of(corpus: str) -> list[list[Archive]]:
     if corpus == "drascula":
         names = ("drascula", "drascula-spanish")
         return [[Archive(pattern=f"{name}_*.deb", package=name) for name in names]]
+    if corpus == "kde":
+        return [[Archive(pattern=f"{name}_*.deb", package=name)] for name in ("klettres-data", "ktuberling-data")]
     if corpus != "asterisk":
-        raise ValueError(f"unknown corpus {corpus!r}: archives are known for asterisk and drascula")
+        raise ValueError(f"unknown corpus {corpus!r}: archives are known for {', '.join(AUDIO_SUFFIXES)}")
     return [
         [
             Archive(
                 pattern=f"asterisk-core-sounds-{code}-g722[_-]*",
                 package=f"asterisk-core-sounds-{code}-g722",
-                upstream=f"asterisk-core-sounds-{code}-g722-1.6.1.tar.gz",
+                upstream=f"{ASTERISK_UPSTREAM}asterisk-core-sounds-{code}-g722-1.6.1.tar.gz",
             ),
             # The upstream archive holds the texts as well, the Debian package of the recordings does not.
             Archive(pattern=f"asterisk-core-sounds-{code}_*.deb", package=f"asterisk-core-sounds-{code}"),
@@ -74,14 +79,14 @@ def fetch_upstream(archive: Archive, downloads: Path) -> Path:
     """
     if archive.upstream is None:
         raise SourceError(f"{archive.package} has no upstream URL")
-    target = downloads / archive.upstream
+    target = downloads / archive.upstream.rpartition("/")[2]
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with urllib.request.urlopen(UPSTREAM + archive.upstream, timeout=UPSTREAM_TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(archive.upstream, timeout=UPSTREAM_TIMEOUT_SECONDS) as answer:
             partial.write_bytes(answer.read())
     except (OSError, http.client.HTTPException) as error:
         partial.unlink(missing_ok=True)
-        raise SourceError(f"{UPSTREAM}{archive.upstream} did not answer ({error})") from None
+        raise SourceError(f"{archive.upstream} did not answer ({error})") from None
     partial.rename(target)
     return _in_folder(archive, downloads)
 
@@ -158,7 +163,7 @@ class Finder:
                 if name != "folder":
                     self.failures[name] = str(error)
         said += [f"{name}: {error}" for name, error in self.failures.items() if f"{name}: {error}" not in said]
-        url = f"{UPSTREAM}{archive.upstream}" if archive.upstream else "no upstream URL"
+        url = archive.upstream or "no upstream URL"
         raise SourceError(
             f"cannot get {archive.package} ({'; '.join(said)}): put {url.rpartition('/')[2]} (from {url}) or the "
             f"Debian package {archive.package} into {self.downloads} by hand and run again"
@@ -166,18 +171,22 @@ class Finder:
 
 
 def place_of(member: str) -> str | None:
-    """Where a member of an archive goes: ``<language>/<id>.g722``, ``<language>/<number>.als``, or nowhere.
+    """Where a member of an archive goes: ``<language>/<id>.g722``, ``<program>/<language>/<word>.ogg``, or nowhere.
 
     Example:
         >>> place_of("usr/share/asterisk/sounds/fr_CA_f_June/digits/1.g722")
         'fr/digits/1.g722'
         >>> place_of("usr/share/scummvm/drascula/es/VB12.ALS"), place_of("usr/share/doc/x")
         ('es/VB12.als', None)
+        >>> place_of("usr/share/ktuberling/sounds/sl/hat.ogg"), place_of("usr/share/klettres/pt_BR/alpha/a-0.ogg")
+        ('ktuberling/sl/hat.ogg', 'klettres/pt_BR/alpha/a-0.ogg')
     """
     if found := re.fullmatch(r"usr/share/asterisk/sounds/([a-z]{2})_[^/]+/(.+\.g722)", member):
         return f"{found[1]}/{found[2]}"
     if found := re.fullmatch(r"usr/share/scummvm/drascula/(en|es)/([A-Z]*\d+)\.ALS", member):
         return f"{found[1]}/{found[2]}.als"
+    if found := KDE_MEMBER.fullmatch(member):
+        return f"{found[1]}/{found[2]}"
     if found := re.fullmatch(r"(?:.*/)?core-sounds-([a-z]{2})\.txt(\.gz)?", member):
         return f"{found[1]}/core-sounds-{found[1]}.txt{found[2] or ''}"
     return None
@@ -196,7 +205,7 @@ def fetch_corpus(corpus: str, into: Path, finder: Finder) -> list[str]:
     """Fetches, unpacks and checks a corpus: ``into`` then holds only files that the committed list knows.
 
     Arguments:
-        corpus: asterisk or drascula.
+        corpus: asterisk, drascula or kde.
         into: A folder for ``<language>/<file>``.
         finder: Where archives come from.
     Returns: One line for each file that was left out and why.
@@ -224,8 +233,8 @@ def check_files(corpus: str, folder: Path, is_whole: bool = True) -> list[str]:
     Raises:
         SourceError: More than 2 % of the list's files miss or differ (only when ``is_whole``).
     """
-    digests, suffix = read_hashes(HASHES / f"{corpus}.sha256"), AUDIO_SUFFIX[corpus]
-    problems = remove_unknown(folder, suffix, digests)
+    digests = read_hashes(HASHES / f"{corpus}.sha256")
+    problems = remove_unknown(folder, AUDIO_SUFFIXES[corpus], digests)
     missing = [name for name in digests if not (folder / name).is_file()]
     if is_whole and len(missing) > SHARE_THAT_MAY_MISS * len(digests):
         raise SourceError(

@@ -80,23 +80,31 @@ def eligible_prompts(rows: pd.DataFrame, shortest_seconds: float) -> set[str]:
     return {prompt for (corpus, prompt), count in counts.items() if count == n_languages[corpus]}
 
 
-def is_unseen(speaker: str, patterns: list[str]) -> bool:
-    """Whether a speaker is kept from every training, by patterns such as ``drascula-*``."""
+def fits(speaker: str, patterns: list[str]) -> bool:
+    """Whether a speaker's name fits one of some patterns such as ``drascula-*``."""
     return any(fnmatch(speaker, pattern) for pattern in patterns)
 
 
 def assign_splits(
-    rows: pd.DataFrame, unseen_speakers: list[str], n_test: int, n_dev: int, shortest_seconds: float, seed: int
+    rows: pd.DataFrame,
+    unseen_speakers: list[str],
+    voice_speakers: list[str],
+    n_test: int,
+    n_dev: int,
+    shortest_seconds: float,
+    seed: int,
 ) -> pd.DataFrame:
     """Fills ``group`` and ``split``.
 
     In a seeded order, groups with testable prompts go to test until it has ``n_test`` of these from each corpus, then
     to dev until it has ``n_dev``; all others are train. A corpus's own dev or test takes its groups with it (test
-    before dev). Unseen speakers are ``unseen``, and the result does not depend on the order of the rows.
+    before dev). Unseen speakers are ``unseen``, those who lend codec and vocoder their voices alone are ``voices``, and
+    the result does not depend on the order of the rows.
 
     Arguments:
         rows: What :func:`vectok.corpus.manifest.measure` gave.
         unseen_speakers: Patterns of speakers that no training sees.
+        voice_speakers: Patterns of speakers whose voices matter, not what they say, nor in which language.
         n_test: Testable prompts of each corpus that test must have at least.
         n_dev: The same for dev.
         shortest_seconds: Shortest testable utterance, in every language.
@@ -104,21 +112,22 @@ def assign_splits(
     Raises:
         ValueError: Too few testable prompts, a pattern that fits no speaker, or no speaker left for training.
     """
-    for pattern in unseen_speakers:
-        if not any(fnmatch(speaker, pattern) for speaker in rows["speaker"].unique()):
-            raise ValueError(
-                f"unseen_speakers: {pattern!r} fits no speaker: there are {sorted(set(rows['speaker']))[:9]}"
-            )
+    speakers = sorted(set(rows["speaker"]))
+    for name, patterns in {"unseen_speakers": unseen_speakers, "voice_speakers": voice_speakers}.items():
+        for pattern in patterns:
+            if not any(fnmatch(speaker, pattern) for speaker in speakers):
+                raise ValueError(f"{name}: {pattern!r} fits no speaker: there are {speakers[:9]}")
     rows = rows.copy()
     rows["group"] = rows[PROMPT].map(group_prompts(rows))
-    unseen = rows["speaker"].map(lambda speaker: is_unseen(speaker, unseen_speakers))
-    seen = rows[~unseen]
+    unseen = rows["speaker"].map(lambda speaker: fits(speaker, unseen_speakers))
+    voices = rows["speaker"].map(lambda speaker: fits(speaker, voice_speakers)) & ~unseen
+    seen = rows[~unseen & ~voices]
     if seen.empty:
         raise ValueError(f"unseen_speakers {unseen_speakers} leaves no speaker for training: take one out")
     corpora = set(seen["corpus"])
     testable = eligible_prompts(rows[rows["corpus"].isin(corpora)], shortest_seconds)
     splits = _split_groups(seen, testable, {"test": n_test, "dev": n_dev}, seed)
-    rows["split"] = rows["group"].map(splits).fillna("train").where(~unseen, "unseen")
+    rows["split"] = rows["group"].map(splits).fillna("train").where(~unseen, "unseen").where(~voices, "voices")
     return rows
 
 

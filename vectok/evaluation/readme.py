@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vectok.evaluation import language_markdown
+from vectok.evaluation.language_markdown import LANGUAGE_SHOWN, LANGUAGE_TITLES
 from vectok.evaluation.markdown import SHOWN, TITLES, grid, wide
 from vectok.layout import REPOSITORY, reports_folder
 
@@ -22,6 +24,13 @@ BRIEF = {
     "table2_vc_cross": ({"all"}, ("ground_truth", "vectok", "knn_vc_k4", "no_conversion", "random_target")),
     "bitrate": ({"all"}, ("tokens", "tokens_deduplicated", "pieces")),
     "cost": (set(), ()),
+}
+LANGUAGE_BRIEF = ("bits", "table3_tts", "table4_s2st", "asr", "clvp_curve")
+TASK_TABLES = {
+    "bitstream": "The .vtok file",
+    "anonymise": "Anonymisation",
+    "denoise": "Denoising",
+    "bandwidth": "Bandwidth extension",
 }
 
 
@@ -41,22 +50,39 @@ def brief(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rendered(profile: str) -> str:
-    """What stands between the markers: the targets, then each table in brief.
+    """What stands between the markers: targets and tables in brief, of each part whose stages have run.
 
     Raises:
         ValueError: The profile has no tables.
     """
-    folder, parts = reports_folder(profile) / "tables", []
-    if (targets := folder / "targets.json").is_file():
-        parts += ["### What it must reach, and does", targets_table(json.loads(targets.read_text(encoding="utf-8")))]
+    folder = reports_folder(profile)
+    parts = _targets(folder / "tables" / "targets.json", "What it must reach, and does")
     for name in BRIEF:
-        path = folder / f"{name}.csv"
+        path = folder / "tables" / f"{name}.csv"
         if not path.is_file():
             raise ValueError(f"no {path.relative_to(REPOSITORY)}: run make repro first")
-        page = path.with_suffix(".md").relative_to(REPOSITORY)
-        link = f"Profile {profile}; all rows, judges and the paper's cells: [{name}]({page})."
-        parts += [f"### {TITLES[name]}", wide(brief(name, pd.read_csv(path)), SHOWN[name]), link]
+        parts += [f"### {TITLES[name]}", wide(brief(name, pd.read_csv(path)), SHOWN[name]), _link(profile, path)]
+    parts += _targets(folder / "language_tables" / "language_targets.json", "What the language side must reach")
+    for name in LANGUAGE_BRIEF:
+        path = folder / "language_tables" / f"{name}.csv"
+        if path.is_file():
+            table = language_markdown.brief(name, pd.read_csv(path))
+            parts += [f"### {LANGUAGE_TITLES[name]}", wide(table, LANGUAGE_SHOWN[name]), _link(profile, path)]
+    pages = {title: folder / "task_tables" / f"{name}.csv" for name, title in TASK_TABLES.items()}
+    links = [f"[{title}]({path.with_suffix('.md').relative_to(REPOSITORY)})" for title, path in pages.items()
+             if path.is_file()]  # fmt: skip
+    parts += ["### The codec as a product", f"Tables of profile {profile}: {', '.join(links)}."] if links else []
     return "\n\n".join(parts) + "\n"
+
+
+def _targets(path: Path, title: str) -> list[str]:
+    """A heading and what must be reached, if its stage has run."""
+    return [f"### {title}", targets_table(json.loads(path.read_text(encoding="utf-8")))] if path.is_file() else []
+
+
+def _link(profile: str, path: Path) -> str:
+    page = path.with_suffix(".md").relative_to(REPOSITORY)
+    return f"Profile {profile}; all rows, judges and the paper's cells: [{path.stem}]({page})."
 
 
 def targets_table(targets: list[dict]) -> str:

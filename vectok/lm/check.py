@@ -22,6 +22,7 @@ from vectok.lm.data import Utterance
 from vectok.lm.model import LanguageModel
 from vectok.lm.objective import predicted
 from vectok.lm.sequences import SpokenWord, TaskSequence
+from vectok.lm.vocabulary import Vocabulary
 
 SCORED_IDS = 4096  # of one forward pass, padding included
 
@@ -51,12 +52,17 @@ class Scored(NamedTuple):
 
 
 def reworded(utterance: Utterance, other: Utterance) -> Utterance:
-    """The speech of one utterance with the words of another, repeated or cut to as many."""
+    """The speech of one utterance with the words of another, repeated or cut to as many, characters spread evenly."""
     false = utterance.cut(0, len(utterance.words))
     words = [other.words[place % len(other.words)].word for place in range(len(utterance.words))]
     false.words = tuple(aligned._replace(word=word) for aligned, word in zip(utterance.words, words, strict=True))
-    false.spoken = tuple(SpokenWord(word, each.pieces) for word, each in zip(words, utterance.spoken, strict=True))
+    false.spoken = tuple(_respelt(word, each) for word, each in zip(words, utterance.spoken, strict=True))
     return false
+
+
+def _respelt(word: str, spoken: SpokenWord) -> SpokenWord:
+    ends = [round((place + 1) * spoken.piece_ends[-1] / len(word)) for place in range(len(word))]
+    return spoken._replace(word=word, character_ends=ends)
 
 
 def held_out(
@@ -77,14 +83,21 @@ def held_out(
         own = [other for other in train if other.speaker == utterance.speaker]
         prompt = draw_prompt(utterance, own, round(prompt_seconds * FRAME_RATE_HZ), random) if own else []
         others = [u for u in dev if u.language == utterance.language and u.text != utterance.text] or [utterance]
-        right.append(strict.tts(utterance, prompt))
-        shuffled.append(strict.tts(reworded(utterance, others[random.integers(len(others))]), prompt))
+        false = reworded(utterance, others[random.integers(len(others))])
+        right.append(_speech_alone(strict.tts(utterance, prompt), maker.vocabulary))
+        shuffled.append(_speech_alone(strict.tts(false, prompt), maker.vocabulary))
     heard = [strict.asr(utterance) for utterance in dev] if tasks.get("asr") else []
     pairs = [(a, b) for group in translations(dev) for a in group for b in group if a is not b]
     read = [strict.mt(*pair) for pair in pairs] if tasks.get("mt") else []
     translated = [strict.s2st(*pair) for pair in pairs] if tasks.get("s2st") else []
     spoken = (right, shuffled) if tasks.get("tts") else ([], [])
     return HeldOut(*spoken, heard, read, translated)
+
+
+def _speech_alone(found: TaskSequence, vocabulary: Vocabulary) -> TaskSequence:
+    """What is said counts, not when the text goes on within a word: two texts differ in length."""
+    kept = [not vocabulary.first_symbol <= i < vocabulary.first_piece for i in found.ids]
+    return found._replace(weights=[weight * keep for weight, keep in zip(found.weights, kept, strict=True)])
 
 
 def _groups(found: Sequence[TaskSequence]) -> list[list[int]]:

@@ -75,8 +75,13 @@ class Utterance:
     @cached_property
     def spoken(self) -> tuple[SpokenWord, ...]:
         """Each word with the pieces of its frames alone."""
+        start = self.words[0].start
         return tuple(
-            SpokenWord(word.word, encode_speech(self.tokenizer, self.tokens[word.start : word.end]).pieces)
+            SpokenWord(
+                word.word,
+                [end - word.start for end in word.character_ends],
+                *encode_speech(self.tokenizer, self.tokens[word.start - start : word.end - start]),
+            )
             for word in self.words
         )
 

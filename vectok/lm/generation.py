@@ -1,7 +1,8 @@
-"""Batched generation of speech: text forced word by word, or pieces alone, with noise that belongs to each candidate.
+"""Batched generation of speech: text forced as it is said, or pieces alone, with noise that belongs to each candidate.
 
 Source: Vec-Tok Speech samples 256 candidates and lets CLVP choose; sampling values of Tortoise's preset (PAPER: CLVP).
-The grammar is enforced: only pieces and the id that ends a word (``<next>``) or the utterance (``<end>``) are drawn.
+The grammar is enforced: only pieces are drawn, and when to go on in the text: to the word's next character (all symbols
+together say how likely that is, for which one it is is known), behind the word (``<next>``), or to the ``<end>``.
 """
 
 from collections import deque
@@ -62,9 +63,9 @@ class GenerationConfig:
 class Request(NamedTuple):
     """What is to be said, ``n_candidates`` times.
 
-    ``item`` is the key of the noise. ``prefix`` and ``queue`` are those of :func:`vectok.lm.sequences.tts_text`:
-    ``queue[i]`` is forced behind the ``<next>`` that ends word i. An empty queue means pieces alone, up to ``<end>``
-    (plain TTS, S2ST, continuation), at most ``max_frames`` of them where it is given.
+    ``item`` is the key of the noise. ``prefix`` and ``queue`` are those of :func:`vectok.lm.sequences.tts_text`. An
+    empty queue means pieces alone, up to ``<end>`` (plain TTS, S2ST, continuation), at most ``max_frames`` of them
+    where it is given.
     """
 
     item: str
@@ -98,13 +99,14 @@ class Generated(NamedTuple):
 
 
 class _Candidate(Row):
-    """A candidate in flight."""
+    """A candidate in flight; the first id of the queue's first entry is what may be drawn instead of a piece."""
 
-    def __init__(self, request: Request, candidate: int, stop: int, max_pieces: int) -> None:
+    def __init__(self, request: Request, candidate: int, vocabulary: Vocabulary, config: GenerationConfig) -> None:
         super().__init__(request.prefix)
-        self.request, self.candidate, self.stop, self.max_pieces = request, candidate, stop, max_pieces
+        self.request, self.candidate = request, candidate
+        self.max_pieces = config.max_pieces_per_word if request.queue else config.max_pieces
         self.forced: deque[int] = deque()
-        self.queue = deque(request.queue)
+        self.queue = deque(request.queue or [[vocabulary.tag("end")]])
         self.ids: list[int] = []
         self.words: list[list[int]] = [[]]
         self.logprob, self.n_drawn, self.n_frames, self.stopped = 0.0, 0, 0, True
@@ -142,7 +144,7 @@ def generate(
     _check(requests, piece_frames)
     frames = None if piece_frames is None else piece_frames.tolist()
     vocabulary = model.vocabulary
-    rows = [_candidate(model, each, number, config) for each in requests for number in range(each.n_candidates)]
+    rows = [_Candidate(each, n, vocabulary, config) for each in requests for n in range(each.n_candidates)]
 
     def advance(active: list[_Candidate], scores: Float[Tensor, "rows vocab"]) -> None:
         drawing = [place for place, row in enumerate(active) if not _force(row, vocabulary)]
@@ -154,13 +156,6 @@ def generate(
 
     decode(model, rows, advance, config.n_rows)
     return [row.generated() for row in rows]
-
-
-def _candidate(model: LanguageModel, request: Request, number: int, config: GenerationConfig) -> _Candidate:
-    """Word by word where there is a queue, else one word that is the utterance."""
-    if request.queue:
-        return _Candidate(request, number, model.vocabulary.tag("next"), config.max_pieces_per_word)
-    return _Candidate(request, number, model.vocabulary.tag("end"), config.max_pieces)
 
 
 def _check(requests: Sequence[Request], piece_frames: Int[Tensor, " vocab"] | None) -> None:
@@ -176,10 +171,13 @@ def _check(requests: Sequence[Request], piece_frames: Int[Tensor, " vocab"] | No
 
 
 def _force(row: _Candidate, vocabulary: Vocabulary) -> bool:
-    """Takes the next forced id, if there is one: of the text, or the end of a word that runs on."""
+    """Takes the next forced id, if there is one: of the text, or the rest of a word that runs on."""
     if not row.forced and len(row.words[-1]) >= row.max_pieces:
         row.stopped = False
-        row.forced.append(row.stop)
+        within_word = True
+        while within_word:
+            within_word = _is_symbol(row.queue[0][0], vocabulary)
+            row.forced.extend(row.queue.popleft())
     if not row.forced:
         return False
     row.next_id = row.forced.popleft()
@@ -193,8 +191,7 @@ def _enter(row: _Candidate, vocabulary: Vocabulary, frames: Sequence[int] | None
     row.ids.append(chosen)
     if chosen == vocabulary.tag("end"):
         row.done = True
-    elif chosen == row.stop:
-        row.forced.extend(row.queue.popleft() if row.queue else [vocabulary.tag("end")])
+    elif chosen == vocabulary.tag("next"):
         row.words.append([])
     elif chosen >= vocabulary.first_piece:
         piece = chosen - vocabulary.first_piece
@@ -204,8 +201,12 @@ def _enter(row: _Candidate, vocabulary: Vocabulary, frames: Sequence[int] | None
             row.done, row.stopped = True, False
 
 
+def _is_symbol(chosen: int, vocabulary: Vocabulary) -> bool:
+    return vocabulary.first_symbol <= chosen < vocabulary.first_piece
+
+
 def _recent(rows: Sequence[_Candidate], n_pieces: int, window: int) -> Bool[np.ndarray, "rows choices"]:
-    """True for the last pieces of each row's word; the first column, which ends the word, is never penalised."""
+    """True for the last pieces of each row's word; the first column, which goes on in the text, is never penalised."""
     recent = np.zeros((len(rows), 1 + n_pieces), dtype=bool)
     for place, row in enumerate(rows):
         recent[place, [1 + piece for piece in row.words[-1][max(0, len(row.words[-1]) - window) :]]] = True
@@ -218,9 +219,8 @@ def _draw(
     vocabulary: Vocabulary,
     config: GenerationConfig,
 ) -> None:
-    """Draws each row's next id among the pieces and what ends the word, which has one piece at least."""
-    ends = scores[np.arange(len(rows)), [row.stop for row in rows]]
-    ends = np.where([bool(row.words[-1]) for row in rows], ends, -np.inf)
+    """Draws each row's next id among the pieces and what goes on in the text; a word has one piece at least."""
+    ends = np.array([_going_on(row, own, vocabulary) for row, own in zip(rows, scores, strict=True)])
     allowed = np.concatenate([ends[:, None], scores[:, vocabulary.first_piece :]], axis=1)
     recent = _recent(rows, vocabulary.n_pieces, config.penalty_window)
     penalised = sampling.penalise(allowed, recent, config.repetition_penalty)
@@ -229,6 +229,18 @@ def _draw(
     choices = sampling.draw(kept, np.array(uniforms))
     likelihoods = sampling.softmax(allowed)[np.arange(len(rows)), choices]
     for row, choice, likelihood in zip(rows, choices.tolist(), likelihoods.tolist(), strict=True):
-        row.next_id = vocabulary.first_piece + choice - 1 if choice else row.stop
+        if choice:
+            row.next_id = vocabulary.first_piece + choice - 1
+        else:
+            row.next_id, *forced = row.queue.popleft()
+            row.forced.extend(forced)
         row.logprob += float(np.log(likelihood))
         row.n_drawn += 1
+
+
+def _going_on(row: _Candidate, scores: Float[np.ndarray, " vocab"], vocabulary: Vocabulary) -> float:
+    """Score of going on in the text: of all symbols together, of ``<next>`` or of ``<end>``."""
+    chosen = row.queue[0][0]
+    if _is_symbol(chosen, vocabulary):
+        return float(np.logaddexp.reduce(scores[vocabulary.first_symbol : vocabulary.first_piece]))
+    return float(scores[chosen]) if row.words[-1] else -np.inf

@@ -1,15 +1,18 @@
 r"""What one sequence of each task looks like: pure functions from text and pieces to ids and loss weights.
 
 Interleaved (embedded profile; *Deviation*: two hours of speech are too few for a plain decoder to find by itself which
-text goes with which speech, so each word's text stands right before its speech)::
+text goes with which speech, so each word's text stands right before its speech, and each of its characters once more
+where it is said)::
 
-    tts:          <tts> <lang> prompt <text> w1 <say> P1 <next> " " w2 <say> P2 <next> ... " " wn <say> Pn <next> <end>
+    tts:          <tts> <lang> prompt <text> w1 <say> S1 <next> " " w2 <say> S2 <next> ... " " wn <say> Sn <next> <end>
     asr:          <asr> <lang> pieces, each character behind the first piece that ends `delay` frames after it
                   <text> remaining characters <end>
     mt:           <mt> <lang> source text <text> <lang> target text <end>
     continuation: <continue> <lang> pieces <end>
 
-where Pi are the pieces of word i alone. A separator " " goes with the character behind it. Plain (paper profile)::
+where Si are the pieces of word i alone and its characters, each right before the first piece in which the character
+before it begins: when a character is said, its successor is known. A separator " " goes with the character behind it.
+Plain (paper profile)::
 
     tts:          <tts> <lang> prompt <text> w1 " " w2 ... wn <say> pieces <end>
     asr:          <asr> <lang> pieces <text> characters <end>
@@ -21,6 +24,8 @@ from typing import NamedTuple
 
 from vectok.alignment import AlignedWord
 from vectok.lm.vocabulary import SEPARATOR, Vocabulary
+
+AHEAD = 1  # characters of a word that are known beyond the one that is being said
 
 
 class TaskSequence(NamedTuple):
@@ -35,10 +40,12 @@ class TaskSequence(NamedTuple):
 
 
 class SpokenWord(NamedTuple):
-    """A word's symbols and the BPE pieces of its frames alone."""
+    """A word's characters, the BPE pieces of its frames alone, and the frame of the word that each of both ends at."""
 
     word: str
+    character_ends: Sequence[int]
     pieces: Sequence[int]
+    piece_ends: Sequence[int]
 
 
 class Speech(NamedTuple):
@@ -49,9 +56,11 @@ class Speech(NamedTuple):
 
 
 class ForcedText(NamedTuple):
-    """What TTS is given: the prefix that ends in ``<say>``, and what is forced behind each ``<next>``.
+    """What TTS is given: the prefix, and what comes between pieces, by turns.
 
-    ``queue[i]`` stands behind the ``<next>`` of word i; the last one is ``[<end>]``.
+    The first id of an entry of the queue stands where the model goes on in the text: a character of the word, or the
+    ``<next>`` behind its last piece. The other ids of the entry are forced behind it; the last entry is
+    ``<next> <end>``.
     """
 
     prefix: list[int]
@@ -75,10 +84,27 @@ def tts_text(vocabulary: Vocabulary, language: str, prompt: Sequence[int], words
     """
     if not words:
         raise ValueError("expected one word at least, got none: give a text that holds letters")
-    say, text = vocabulary.tag("say"), [vocabulary.encode_text(word) for word in words]
-    text = [text[0], *([*vocabulary.encode_text(SEPARATOR), *symbols] for symbols in text[1:])]
-    prefix = [*_start(vocabulary, "tts", language), *vocabulary.encode_pieces(prompt), vocabulary.tag("text")]
-    return ForcedText([*prefix, *text[0], say], [*([*symbols, say] for symbols in text[1:]), [vocabulary.tag("end")]])
+    say, following = vocabulary.tag("say"), vocabulary.tag("next")
+    ids = [*_start(vocabulary, "tts", language), *vocabulary.encode_pieces(prompt), vocabulary.tag("text")]
+    queue: list[list[int]] = []
+    for place, word in enumerate(words):
+        symbols = vocabulary.encode_text(word)
+        forced = [*(vocabulary.encode_text(SEPARATOR) if place else []), *symbols, say, *symbols[: 1 + AHEAD]]
+        if place:
+            queue.append([following, *forced])
+        else:
+            ids += forced
+        queue += [[symbol] for symbol in symbols[1 + AHEAD :]]
+    return ForcedText(ids, [*queue, [following, vocabulary.tag("end")]])
+
+
+def said_before(word: SpokenWord) -> list[int]:
+    """For each character beyond the first two of a word: how many of its pieces stand before the character.
+
+    Character j stands before the first piece that ends after character j - 1 begins.
+    """
+    starts = [0, *word.character_ends[:-1]]
+    return [sum(end <= start for end in word.piece_ends) for start in starts[1 : len(starts) - AHEAD]]
 
 
 def tts(
@@ -89,18 +115,23 @@ def tts(
     n_frames: int,
     prompt_weight: float,
 ) -> TaskSequence:
-    """Interleaved TTS: the loss is on the words' pieces and ``<next>``, and with ``prompt_weight`` on the prompt.
+    """Interleaved TTS: the loss is on the words' pieces and on going on in the text.
 
-    Text, ``<say>`` and ``<end>`` are forced when speech is generated, so they carry no loss.
+    That on the prompt has ``prompt_weight``. Words, ``<say>`` and ``<end>`` are forced when speech is generated, so
+    they carry no loss.
     """
-    prefix, queue = tts_text(vocabulary, language, prompt, [word.word for word in words])
-    ids = list(prefix)
+    ids, queue = tts_text(vocabulary, language, prompt, [word.word for word in words])
     weights = [0.0, 0.0] + [prompt_weight] * len(prompt)
     weights += [0.0] * (len(ids) - len(weights))
-    for word, forced in zip(words, queue, strict=True):
-        spoken = [*vocabulary.encode_pieces(word.pieces), vocabulary.tag("next")]
-        ids += spoken + forced
-        weights += [1.0] * len(spoken) + [0.0] * len(forced)
+    entries = iter(queue)
+    for word in words:
+        pieces = vocabulary.encode_pieces(word.pieces)
+        begun = 0
+        for place in [*said_before(word), len(pieces)]:
+            entry = next(entries)
+            ids += [*pieces[begun:place], *entry]
+            weights += [1.0] * (place - begun + 1) + [0.0] * (len(entry) - 1)
+            begun = place
     return TaskSequence(ids, weights, n_frames)
 
 

@@ -23,9 +23,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vectok.api import Audio, VecTok
+from vectok.api import Audio, VecTok, samples_of
 from vectok.codec import InverseKMeans
-from vectok.tasks.inputs import samples_of
 
 METHODS = ("mix", "random", "fixed")
 LEVELS = ("utterance", "speaker")

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vectok.api import Audio, VecTok
+from vectok.api import Audio, VecTok, samples_of
 from vectok.frames import SAMPLE_RATE_HZ
-from vectok.tasks.inputs import samples_of
 
 
 def denoise(model: VecTok, wav: Audio, prompt: Audio, gate_first: bool = False) -> Float[Tensor, " samples"]:

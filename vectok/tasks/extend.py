@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vectok.api import Audio, VecTok
+from vectok.api import Audio, VecTok, samples_of
 from vectok.frames import SAMPLE_RATE_HZ
-from vectok.tasks.inputs import samples_of
 
 N_FFT, HOP_SAMPLES = 1024, 256
 FADE_HZ = 300.0  # over which the recording gives way to the output

@@ -7,8 +7,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vectok.codec import InverseKMeans
-from vectok.store import FeatureStore
+from vectok.store import PARTS, FeatureStore
 from vectok.tokens import TokenTable
+
+
+def promptable(store: FeatureStore, utterances: list[str]) -> list[str]:
+    """Those utterances whose speakers have another one of a training split, which can prompt them."""
+    index = store.index[store.index["split"].isin(PARTS.values())]
+    n_utterances, speakers = index["speaker"].value_counts(), index.set_index("utterance")["speaker"]
+    return [utterance for utterance in utterances if n_utterances[speakers[utterance]] > 1]
 
 
 def draw_prompt(
@@ -20,7 +27,7 @@ def draw_prompt(
         ValueError: The speaker has no other training utterance.
     """
     index = store.index
-    others = index[(index["speaker"] == speaker) & (index["split"] == "train") & (index["utterance"] != avoid)]
+    others = index[(index["speaker"] == speaker) & index["split"].isin(PARTS.values()) & (index["utterance"] != avoid)]
     if others.empty:
         raise ValueError(f"{speaker} has no training utterance beside {avoid}: nothing can prompt it")
     parts, total = [], 0
