@@ -11,6 +11,7 @@ from vectok import audio
 from vectok.corpus import kde, sources
 from vectok.corpus.archives import ArchiveError, unpack
 from vectok.corpus.hashes import read_hashes, sha256, write_hashes
+from vectok.corpus.manifest import measure
 from vectok.corpus.sources import Archive, Finder, SourceError, check_files, fetch_corpus, place_of
 from vectok.frames import SAMPLE_RATE_HZ
 from vectok.layout import HASHES, SAMPLE
@@ -268,7 +269,8 @@ def test_voices_of_kde_become_entries(tmp_path):
     audio.write(tmp_path / "ktuberling" / "fi" / "one.wav", word)
     entries = kde.read_kde(tmp_path)
     assert {entry.speaker for entry in entries} == {"kde-klettres-pt_BR", "kde-ktuberling-sl"}, "fi is too short"
-    assert all(not entry.text and entry.path.is_file() for entry in entries)
+    assert all(not entry.text and entry.split == "voices" and entry.path.is_file() for entry in entries)
+    assert len(measure(entries, tmp_path, 30.0).rows) == len(entries), "no language is unknown to lent voices"
     assert max(audio.clipped_fraction(audio.read(entry.path)) for entry in entries) < 0.001
     assert [entry.utterance for entry in kde.read_kde(tmp_path)] == [entry.utterance for entry in entries]
     with pytest.raises(ValueError, match="found no voice"):

@@ -33,8 +33,9 @@ def test_pool_is_seeded_bounded_and_of_the_voice_alone():
     assert (first.centred + first.mean).max() < 9.0
 
 
-def test_crossed_sequences_pair_one_speakers_tokens_with_anothers_voice(sources_and_codebook):  # noqa: F811
+def test_crossed_sequences_pair_one_speakers_tokens_with_anothers_voice(sources_and_codebook, monkeypatch):  # noqa: F811
     sources, _ = sources_and_codebook
+    monkeypatch.setattr("vectok.codec_data._FEWEST_POOL_FRAMES", 10)  # toy voices last seconds
     config = dataclasses.replace(DATA, crossed_share=1.0, mask_rate=0.0, replace_rate=0.0)
     batches = CodecBatches(sources, N_CLUSTERS, config)
     n_crossed = 0

@@ -17,7 +17,7 @@ class Entry:
         text: As the corpus writes it, with digits, brackets and all; empty when it has none.
         licence: Short name.
         bandwidth_hz: Highest frequency with speech in it; half the file's rate (8 kHz at most) when not given.
-        split: dev or test when the corpus itself says so, else empty.
+        split: dev or test when the corpus itself says so, voices when it lends voices alone, else empty.
     """
 
     corpus: str

@@ -79,6 +79,7 @@ def read_kde(folder: Path) -> list[Entry]:
                     speaker=f"kde-{program}-{language}",
                     path=path,
                     licence=LICENCE,
+                    split="voices",
                 )
             )
     if not entries:

@@ -63,7 +63,7 @@ def measure(entries: Iterable[Entry], folder: Path, longest_seconds: float) -> M
         try:
             recording = decode(entry.path)
             audio = to_mono(recording, entry.path)
-            text = normalise(entry.text, entry.language) if entry.text else ""
+            text = "" if entry.split == "voices" else normalise(entry.text, entry.language)
         except ValueError as error:
             problems.append(f"{entry.utterance}: left out: {_relative(str(error), folder)}")
             continue
