@@ -1,7 +1,5 @@
 """What CLVP minimises: symmetric cross-entropy over the similarities of a batch."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,9 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from vectok.clvp.batches import ClvpBatch
 from vectok.clvp.model import Clvp, scale_of, similarity
-from vectok.training import Objective
-
-Measure = Callable[[Clvp], dict[str, float]]
+from vectok.lm.measured import MeasuredObjective
 
 
 def contrastive_loss(
@@ -37,17 +33,8 @@ def contrastive_loss(
     return (cross_entropy(among, own) + cross_entropy(similarities.T, own)) / 2
 
 
-class ClvpObjective(Objective[ClvpBatch]):
-    """Trains a :class:`Clvp`, and measures it on the way.
-
-    Arguments:
-        model: Trained in place.
-        measure: Numbers of the model on held-out speech, by name; they enter the history of the training.
-        every_steps: Steps between two measurements; the first is at step 0.
-    """
-
-    def __init__(self, model: Clvp, measure: Measure, every_steps: int) -> None:
-        self.model, self.measure, self.every_steps = model, measure, every_steps
+class ClvpObjective(MeasuredObjective[Clvp, ClvpBatch]):
+    """Trains a :class:`Clvp`, and measures it on the way."""
 
     def players(self) -> dict[str, nn.Module]:
         """The model alone."""
@@ -55,16 +42,10 @@ class ClvpObjective(Objective[ClvpBatch]):
 
     def losses(self, player: str, batch: ClvpBatch, step: int) -> dict[str, Tensor]:
         """The loss of text and speech or of speech and its translation, and what is measured at this step."""
-        measured = self._measured(batch.left.ids.device) if step % self.every_steps == 0 else {}
+        measured = self.measured(step, batch.left.ids.device)
         roles = ("text", "speech") if batch.of_text else ("source", "target")
         left, right = (self.model(part, role) for part, role in zip((batch.left, batch.right), roles, strict=True))
         true, scale = right[: len(left)], self.model.log_scale
         spoilt = right[len(left) :].view(-1, *left.shape)  # one copy of each utterance, then the next of each
         near = scale_of(scale) * (left * spoilt).sum(-1).T if len(spoilt) else None
         return {f"{roles[0]}_nats": contrastive_loss(similarity(left, true, scale), near), **measured}
-
-    def _measured(self, device: torch.device) -> dict[str, Tensor]:
-        self.model.eval()
-        found = self.measure(self.model)
-        self.model.train()
-        return {name: torch.tensor(value, device=device) for name, value in found.items()}

@@ -1,17 +1,12 @@
 """What the language model minimises: weighted cross-entropy, the head computed only where a weight is not zero."""
 
-from collections.abc import Callable
-
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vectok.lm.batches import LMBatch
+from vectok.lm.measured import MeasuredObjective
 from vectok.lm.model import LanguageModel
-from vectok.training import Objective
-
-Measure = Callable[[LanguageModel], dict[str, float]]
 
 
 def predicted(weights: Float[Tensor, "batch ids"]) -> Bool[Tensor, "batch places"]:
@@ -30,32 +25,17 @@ def weighted_cross_entropy(
     return (nats * weights).sum() / weights.sum()
 
 
-class LMObjective(Objective[LMBatch]):
-    """Trains a :class:`LanguageModel`, and measures it on the way.
-
-    Arguments:
-        model: Trained in place.
-        measure: Numbers of the model on held-out speech, by name; they enter the history of the training.
-        every_steps: Steps between two measurements; the first is at step 0.
-    """
-
-    def __init__(self, model: LanguageModel, measure: Measure, every_steps: int) -> None:
-        self.model, self.measure, self.every_steps = model, measure, every_steps
+class LMObjective(MeasuredObjective[LanguageModel, LMBatch]):
+    """Trains a :class:`LanguageModel`, and measures it on the way."""
 
     def players(self) -> dict[str, nn.Module]:
         """The model alone."""
         return {"lm": self.model}
 
     def losses(self, player: str, batch: LMBatch, step: int) -> dict[str, Tensor]:
-        """``nats``, and what is measured at this step: constants, so that they have no gradient but a history."""
-        measured = self._measured(batch.ids.device) if step % self.every_steps == 0 else {}
+        """``nats``, and what is measured at this step."""
+        measured = self.measured(step, batch.ids.device)
         places = predicted(batch.weights)
         logits = self.model.logits(self.model.hidden(batch.ids)[:, :-1][places])
         nats = weighted_cross_entropy(logits, batch.ids[:, 1:][places], batch.weights[:, 1:][places])
         return {"nats": nats, **measured}
-
-    def _measured(self, device: torch.device) -> dict[str, Tensor]:
-        self.model.eval()
-        found = self.measure(self.model)
-        self.model.train()
-        return {name: torch.tensor(value, device=device) for name, value in found.items()}
