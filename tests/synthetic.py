@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 
+from vectok.codebook import Codebook
+from vectok.features import ChannelStatistics
 from vectok.store import FeatureStore, Item, StoreWriter
 
 LANGUAGES = ("en", "fr")
@@ -44,6 +46,12 @@ def make_store(folder: Path, n_utterances: int = 30, dim: int = 6, seed: int = 0
     writer.write(0, items[: n_utterances // 2])
     writer.write(1, items[n_utterances // 2 :])
     return writer.close(2)
+
+
+def plain_codebook(centroids: torch.Tensor, layer: int = 1) -> Codebook:
+    """A codebook of the vectors' own layer, as it is."""
+    dim = centroids.shape[1]
+    return Codebook(layer, ChannelStatistics(torch.zeros(dim), torch.ones(dim)), centroids, centroids)
 
 
 def utterances_of(store: FeatureStore, split: str) -> list[str]:

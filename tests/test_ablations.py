@@ -16,6 +16,7 @@ from vectok import alignment, bpe, kmeans
 from vectok.ablations import bits, codec, encoders, lm, probe, report, settings, speaker, tables, tokens, units, vocoder
 from vectok.ablations.settings import Ablation
 from vectok.alignment import AlignedWord
+from vectok.codebook import load_codebook, save_codebook
 from vectok.codec_check import dev_utterances
 from vectok.codec_data import CodecDataConfig
 from vectok.config import read_params, stage_parameters
@@ -46,7 +47,10 @@ def data(tmp_path_factory):
     train = synthetic.utterances_of(stores["store"], "train")
     config = kmeans.KMeansConfig(n_clusters=N_CLUSTERS, n_fit_frames=400)
     centroids = kmeans.fit(stores["store"], train, config).centroids
-    kmeans.save_codebook(folder / "kmeans", centroids, config)
+    layer = stage_parameters("smoke", "kmeans", PARAMS)["token_layer"]
+    save_codebook(folder / "kmeans", synthetic.plain_codebook(centroids, layer), config)
+    (folder / "features" / "encoder").mkdir()
+    (folder / "features" / "encoder" / "config.json").write_text(json.dumps({"layer": layer}))
     for part, store in stores.items():
         save_tokens(tokens_file(folder / "kmeans", part), tokenise_store(store, centroids).tokens)
     table = TokenTable(stores["store"], tokens_file(folder / "kmeans", "store"))
@@ -132,7 +136,7 @@ def test_the_last_saved_state_is_the_end_of_the_training(n_steps, expected):
 def test_usual_tokens_are_the_pipelines(data, tmp_path):
     found = tokens.make(data, tmp_path, tiny("codec_baseline", "baseline"))
     assert set(found.sources["store"].store.index["split"]) == {"train", "dev"}
-    assert torch.equal(found.centroids, kmeans.load_codebook(data / "kmeans"))
+    assert torch.equal(found.centroids, load_codebook(data / "kmeans").vectors)
     name = found.sources["store"].store.index["utterance"].iloc[-1]
     whole = FeatureStore(data / "features" / "store")
     expected = kmeans.assign(whole.vectors(name), found.centroids)
@@ -215,7 +219,7 @@ def test_a_short_lm_training_without_bpe_hears_as_many_seconds(data, tmp_path):
 @pytest.mark.parametrize("deduplicated", [False, True])
 @pytest.mark.parametrize("n_vocab", [N_CLUSTERS, 12])
 def test_pieces_come_back_and_cost_what_they_should(data, tmp_path, deduplicated, n_vocab):
-    parameters = tiny("deduplication", "BPE", n_vocab=n_vocab, deduplicated=deduplicated, token_layer=-1, centred=True)
+    parameters = tiny("deduplication", "BPE", n_vocab=n_vocab, deduplicated=deduplicated, centred=True)
     source = tokens.make(data, tmp_path, parameters).sources["store"]
     index = source.store.index
     training = [source.tokens.tokens(name) for name in index.loc[index["split"] == "train", "utterance"]]
@@ -326,7 +330,8 @@ def test_the_probe_fills_its_grid(spoken):
     given = probe.material(*spoken, config)
     table = probe.probe(ToyEncoder(), spoken.real, spoken.pseudo, given, [4, 6], config)
     grid = table.groupby("system")["condition"].agg(lambda found: len(set(found)))
-    assert grid.to_dict() == {"toy, layer 0": 8, "toy, layer 1": 8}, "2 summaries, 2 of vectors, 2 x 2 of tokens"
+    expected = {f"toy, layer {layer}": 8 for layer in range(3)}
+    assert grid.to_dict() == expected, "2 summaries, 2 of vectors, 2 x 2 of tokens"
     assert np.isfinite(table["value"]).all() and not table.duplicated(["system", "condition", "metric"]).any()
     missing = probe.not_run({"whisper-tiny.en": "not installed"})
     text = probe.page(pd.concat([table, missing]), given, config)

@@ -11,6 +11,7 @@ import vectok
 from tests.tiny_system import DIM, N_CLUSTERS, make_parts, speech
 from vectok import api, audio, release
 from vectok.bitstream import systems
+from vectok.codebook import load_codebook, save_codebook
 from vectok.layout import REPOSITORY
 from vectok.tasks import voices
 
@@ -100,12 +101,14 @@ def test_the_vectors_of_a_prompt_are_those_of_encode(model):
 
 
 def test_parts_of_different_runs_are_refused(parts, tmp_path):
-    from vectok.kmeans import KMeansConfig, load_codebook, save_codebook
+    from vectok.kmeans import KMeansConfig
 
-    save_codebook(tmp_path / "kmeans", load_codebook(parts.kmeans) + 1, KMeansConfig(n_clusters=12, n_fit_frames=100))
+    config, own = KMeansConfig(n_clusters=12, n_fit_frames=100), load_codebook(parts.kmeans)
+    save_codebook(tmp_path / "kmeans", own._replace(vectors=own.vectors + 1), config)
     with pytest.raises(ValueError, match="another codebook"):
         api.load_parts(parts._replace(kmeans=tmp_path / "kmeans"))
-    save_codebook(tmp_path / "kmeans", torch.zeros(9, DIM), KMeansConfig(n_clusters=9, n_fit_frames=100))
+    smaller = own._replace(centroids=torch.zeros(9, DIM), vectors=torch.zeros(9, DIM))
+    save_codebook(tmp_path / "kmeans", smaller, config)
     with pytest.raises(ValueError, match="n_clusters of the codec: expected 9, got 12"):
         api.load_parts(parts._replace(kmeans=tmp_path / "kmeans"))
 

@@ -1,5 +1,8 @@
 """Attackers and signal measures: worked by hand, against their reference packages, and at their limits."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from sklearn.metrics import roc_curve
 
 from tests.tiny_system import speech
 from vectok.evaluation import attackers, signal
+from vectok.evaluation.models import ModelMissing
 
 
 def test_an_equal_error_rate_worked_by_hand():
@@ -145,3 +149,25 @@ def test_pitch_that_moves_together_correlates():
 def test_token_errors_count_edits():
     assert signal.token_errors(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 3, 4, 4])) == (2, 4)
     assert signal.token_errors(torch.tensor([11, 1]), torch.tensor([1, 11])).errors == 2
+
+
+def test_pesq_is_asked_wide_band_and_named_when_it_is_not_installed(monkeypatch):
+    asked = []
+
+    class NoUtterancesError(Exception):
+        pass
+
+    def pesq(rate, reference, degraded, mode):
+        asked.append((rate, len(reference), len(degraded), mode))
+        if not degraded.any():
+            raise NoUtterancesError
+        return 3.5
+
+    package = types.SimpleNamespace(pesq=pesq, NoUtterancesError=NoUtterancesError)
+    monkeypatch.setitem(sys.modules, "pesq", package)
+    clean = torch.randn(3200, generator=torch.Generator().manual_seed(0))
+    assert signal.perceptual_quality(0.5 * clean, clean) == 3.5 and asked == [(16_000, 3200, 3200, "wb")]
+    assert np.isnan(signal.perceptual_quality(0 * clean, clean))
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    with pytest.raises(ModelMissing, match="pesq: not installed; it wants a compiler"):
+        signal.perceptual_quality(clean, clean)

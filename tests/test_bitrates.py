@@ -71,7 +71,7 @@ def test_no_payload_is_shorter_than_its_model_says_nor_two_words_longer(codes):
 
 
 def test_scores_and_tables_hold_what_was_measured(coder, codes, index):
-    speaker = prompt.compact(coder.centroids[walk(60, 1)] + torch.ones(DIM), coder.centroids)
+    speaker = prompt.compact(coder.codebook.vectors[walk(60, 1)] + torch.ones(DIM), coder.codebook.vectors)
     tokens = {name: walk(100 + place, place) for place, name in enumerate(index["utterance"])}
     contents = {name: stream.Content(t, 320 * len(t), "en", speaker) for name, t in tokens.items()}
     whole = bitrates.file_scores(coder, index, contents, 1.0)

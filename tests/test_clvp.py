@@ -1,6 +1,7 @@
 """CLVP: symmetric, padding-proof, permutations, corruption, pure batches, learning, ranking, refusals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 
 from vectok import bpe
 from vectok.alignment import AlignedWord
-from vectok.clvp import check, corruption
-from vectok.clvp.batches import ClvpBatches, ClvpDataConfig, pieces_of
+from vectok.clvp import check, corruption, drawn
+from vectok.clvp.batches import ClvpBatches, ClvpDataConfig, pieces_of, words_of
+from vectok.clvp.drawn import DrawnConfig
 from vectok.clvp.model import ROLES, Clvp, ClvpConfig, Padded, pad, similarity
 from vectok.clvp.objective import ClvpObjective, contrastive_loss
 from vectok.clvp.ranking import latents, speech_scores, text_scores
 from vectok.lm.data import Utterance
+from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.vocabulary import Vocabulary
 from vectok.training import TrainingConfig, fit
 
@@ -275,3 +278,78 @@ def test_mistakes_are_named(utterances):
         ClvpBatches([each for each in utterances if each.language == "en"], VOCABULARY, DATA)
     with pytest.raises(ValueError, match="symbols"):
         text_scores(Clvp(TINY, VOCABULARY).eval(), ["ж"], [[[1]]])
+
+
+# What the language model draws
+
+
+@pytest.fixture(scope="module")
+def lm():
+    torch.manual_seed(5)
+    sizes = LanguageModelConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32, tied=True, tasks=("tts",))
+    return LanguageModel(sizes, VOCABULARY).eval()
+
+
+SIZES = DrawnConfig(n_drawn=6, n_copies=2, max_seconds=0.5, seed=4)
+
+
+def test_recordings_are_chosen_by_turns_and_never_long_or_pseudo(utterances):
+    chosen = drawn.choose(utterances, SIZES)
+    assert [each.language for each in chosen] == ["en", "fr"] * 3
+    assert not any(each.pseudo for each in chosen) and all(each.n_frames <= 25 for each in chosen)
+    assert drawn.choose(utterances, replace(SIZES, n_drawn=0)) == []
+
+
+def test_copies_are_the_models_own_and_do_not_depend_on_each_others_company(lm, utterances):
+    found = drawn.drawn_copies(lm, utterances, utterances, SIZES)
+    assert set(found) == {each.name for each in drawn.choose(utterances, SIZES)}
+    assert all(
+        len(copies) == 2 and all(0 <= piece < 16 for copy in copies for piece in copy) for copies in found.values()
+    )
+    assert found == drawn.drawn_copies(lm, utterances, utterances, SIZES)
+    assert found != drawn.drawn_copies(lm, utterances, utterances, replace(SIZES, seed=5))
+
+
+def test_a_model_without_tts_draws_nothing(utterances):
+    sizes = LanguageModelConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32, tied=True, tasks=("s2st",))
+    assert drawn.drawn_copies(LanguageModel(sizes, VOCABULARY), utterances, utterances, SIZES) == {}
+
+
+def test_the_first_spoilt_copy_is_the_models_where_there_is_one(utterances):
+    copies = {each.name: [[number % 16] * 3] for number, each in enumerate(utterances)}
+    config = replace(DATA, pairs=("text",), cut_share=0.0, max_seconds=9.0, by_word_share=0.0)
+    by_text = {(each.text, each.pseudo): each for each in utterances if each.language == "en"}
+    batches = ClvpBatches([each for each in utterances if each.language == "en"], VOCABULARY, config, copies)
+    batch = batches(3)
+    rows = [ids[mask].tolist() for ids, mask in zip(*batch.right, strict=True)]
+    n = len(batch.left.ids)
+    texts = ["".join(VOCABULARY.symbols[i] for i in ids[mask]) for ids, mask in zip(*batch.left, strict=True)]
+    for place, text in enumerate(texts):
+        own = [by_text[text, pseudo] for pseudo in (False, True)]
+        spoken = [pieces_of(words_of(each), each, True) for each in own]
+        assert rows[place] in spoken, "the recording is joined from words, as its copy is"
+        assert rows[n + place] == copies[own[spoken.index(rows[place])].name][0]
+        assert rows[2 * n + place] not in [copies[each.name][0] for each in own], "the second one is spliced"
+
+
+def test_cut_utterances_have_spliced_copies(utterances):
+    copies = {each.name: [[15] * 40] for each in utterances}
+    config = replace(DATA, pairs=("text",), n_curriculum_steps=9)
+    batch = ClvpBatches(utterances, VOCABULARY, config, copies)(0)
+    lengths = batch.right.mask.sum(1)[len(batch.left.ids) :]
+    whole = [text for text in CORPUS if " " not in text]
+    texts = ["".join(VOCABULARY.symbols[i] for i in ids[mask]) for ids, mask in zip(*batch.left, strict=True)]
+    assert [text in whole for text in texts] == (lengths[: len(texts)] == 40).tolist()
+
+
+def test_recordings_over_drawn_copies_is_counted_by_hand(utterances):
+    model = Clvp(TINY, VOCABULARY).eval()
+    dev = [each for each in utterances if each.language == "en" and not each.pseudo][:4]
+    same = {each.name: [pieces_of(words_of(each), each, True)] for each in dev}
+    assert check.measure(model, check.held_out(dev, 4, 1, 0, same), ("text",))["true_over_drawn"] == 0.0
+    texts = check.cosines(model, [dev[0].text], [same[dev[0].name][0], [3], [5, 9], [1] * 9])[0]
+    rivals = {dev[0].name: [[3], [5, 9], [1] * 9]}
+    expected = 100 * float((texts[1:] < texts[0]).float().mean())
+    found = check.measure(model, check.held_out(dev, 4, 1, 0, rivals), ("text",))["true_over_drawn"]
+    assert found == pytest.approx(expected, abs=1e-3)
+    assert "true_over_drawn" not in check.measure(model, check.held_out(dev, 4, 1, 0), ("text",))

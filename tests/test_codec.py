@@ -15,13 +15,14 @@ from vectok.codec import InverseKMeans, InverseKMeansConfig, masked_mean, sinuso
 from vectok.codec_data import CodecBatches, CodecDataConfig, CodecSequence, TokenisedStore, collate, corrupt
 from vectok.codec_training import CodecBatch, CodecObjective, masked_mse, ssim
 from vectok.config import stage_parameters
+from vectok.knn_vc import averages
 from vectok.store import Item, StoreWriter
 from vectok.training import TrainingConfig, fit
 
 N_CLUSTERS, DIM = 8, 6
 CONFIG = InverseKMeansConfig(
     vector_dim=DIM, n_clusters=N_CLUSTERS, dim=16, n_blocks=2, n_heads=2, ffn_dim=32, kernel_size=5, dropout=0.0,
-    macaron=True, residual=True, positions=True, window_frames=40, overlap_frames=10,
+    macaron=True, residual=True, retrieval=True, positions=True, window_frames=40, overlap_frames=10,
 )  # fmt: skip
 DATA = CodecDataConfig(
     batch_size=4, min_prompt_seconds=0.2, max_prompt_seconds=0.4, min_target_seconds=0.2, max_target_seconds=0.6,
@@ -68,7 +69,8 @@ def test_embedding_is_the_codebook_and_stays_it(centroids, tmp_path):
 
 
 def test_untrained_model_is_centroid_plus_the_prompt_mean(centroids):
-    model, batch = InverseKMeans(CONFIG, centroids), make_batch((5,), (4,))
+    model = InverseKMeans(dataclasses.replace(CONFIG, retrieval=False), centroids)
+    batch = make_batch((5,), (4,))
     expected = centroids[batch.tokens[:, :5]] + batch.prompt[:, :4].mean(1, keepdim=True)
     torch.testing.assert_close(run(model, batch)[:, :5], expected)
 
@@ -366,13 +368,22 @@ def test_learns_a_voice_that_only_the_prompt_tells(sources_and_codebook, tmp_pat
 
 def test_dev_scores_and_conversions_have_a_row_for_each_case(sources_and_codebook):
     sources, codebook = sources_and_codebook
-    model = InverseKMeans(CONFIG, codebook).eval()
+    model = InverseKMeans(dataclasses.replace(CONFIG, retrieval=False), codebook).eval()
     dev = codec_check.dev_utterances(sources[0].store, 2, 5, 0)
     assert set(dev["split"]) == {"dev"} and len(dev) == 4
     scores = codec_check.held_out_scores(model, sources[0], dev, 20)
     assert len(scores) == 12 and scores["mse"].notna().all()
     conversions = codec_check.conversion_scores(model, sources[0], dev, ["toy-en", "toy-fr"], 20)
     assert len(conversions) == 12 and (conversions["source"] != conversions["target"]).all()
+    margins = conversions.pivot_table(index="source", columns="system", values="margin")
+    untrained = (margins["inverse K-means"] - margins["centroids"]).abs().max()
+    assert untrained < 1e-5, "an untrained model moves nothing: its gain over the centroids is none"
+    with torch.no_grad():
+        model.head.bias += 5 * torch.randn(DIM)
+        model.head.weight += torch.randn_like(model.head.weight)
+    moved = codec_check.conversion_scores(model, sources[0], dev, ["toy-en", "toy-fr"], 20)
+    own = moved[moved["system"] == "inverse K-means"]["margin"].to_numpy()
+    assert abs(own - conversions[conversions["system"] == "inverse K-means"]["margin"].to_numpy()).max() > 1e-3
     with pytest.raises(ValueError, match="nobody"):
         codec_check.prompt_of(sources[0].store, "nobody", 20)
 
@@ -463,3 +474,27 @@ def test_paper_model_of_reduced_width_takes_a_real_step(tmp_path, own_precision)
     assert history[["mse", "ssim"]].notna().all(axis=None)
     unchanged = [name for (name, p), old in zip(model.named_parameters(), before, strict=True) if torch.equal(p, old)]
     assert unchanged == ["mask_embedding"]  # no token of this batch is masked
+
+
+def test_retrieval_adds_what_the_prompts_own_frames_say(centroids):
+    model = InverseKMeans(dataclasses.replace(CONFIG, positions=False), centroids).eval()  # its head starts at zero
+    prompt, spoken = torch.randn(30, DIM), torch.randint(0, N_CLUSTERS, (20,))
+    own = averages(centroids, (prompt - prompt.mean(0))[None], torch.ones(1, 30, dtype=torch.bool))[0]
+    with torch.no_grad():
+        model.gain.fill_(0.5)
+    moved = 0.5 * (own - centroids)[spoken]
+    expected = prompt.mean(0) + centroids[spoken] + moved - moved.mean(0)
+    torch.testing.assert_close(model.reconstruct(spoken, prompt), expected)
+
+
+def test_masked_tokens_retrieve_nothing_and_long_prompts_no_padding(centroids):
+    model = InverseKMeans(CONFIG, centroids).eval()
+    prompt = torch.randn(1, 9, DIM)
+    masked = torch.full((1, 4), N_CLUSTERS)
+    own = model._said_by_prompt(masked, model.look_up(masked), prompt, torch.ones(1, 9, dtype=torch.bool))
+    assert torch.equal(own, torch.zeros(1, 4, DIM))
+    batch = make_batch((6, 6), (8, 3))
+    shorter = batch._replace(prompt=batch.prompt[:, :8], prompt_mask=batch.prompt_mask[:, :8])
+    longer = batch.prompt.clone()
+    longer[~batch.prompt_mask] = torch.nan
+    torch.testing.assert_close(run(model, batch._replace(prompt=longer)), run(model, shorter))

@@ -1,7 +1,5 @@
 """K-means: assignment, fitting in memory and as a stream, health, codebook files."""
 
-import json
-
 import jaxtyping
 import numpy as np
 import pytest
@@ -157,17 +155,3 @@ def test_health_by_language_counts_every_frame_once():
     assert found["n_frames"].to_dict() == {"all": 6, "en": 3, "fr": 3}
     assert found["n_dead"].to_dict() == {"all": 0, "en": 0, "fr": 1}
     assert found["inertia_per_frame"].to_dict() == {"all": 2.5, "en": 2.0, "fr": 3.0}
-
-
-def test_the_codebook_comes_back_and_a_changed_one_is_refused(tmp_path):
-    centroids = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
-    kmeans.save_codebook(tmp_path / "kmeans", centroids, CONFIG)
-    assert torch.equal(kmeans.load_codebook(tmp_path / "kmeans"), centroids)
-    config = json.loads((tmp_path / "kmeans" / "config.json").read_text())
-    assert config["n_clusters"] == 8 and config["dim"] == 5 and len(config["sha256"]) == 64
-    kmeans.save_codebook(tmp_path / "other", centroids + 1, CONFIG)
-    (tmp_path / "other" / "codebook.safetensors").rename(tmp_path / "kmeans" / "codebook.safetensors")
-    with pytest.raises(ValueError, match="expected a codebook of hash"):
-        kmeans.load_codebook(tmp_path / "kmeans")
-    with pytest.raises(ValueError, match="run the kmeans stage"):
-        kmeans.load_codebook(tmp_path / "nothing")

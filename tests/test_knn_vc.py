@@ -40,3 +40,14 @@ def test_loudness_of_the_source_does_not_matter():
 def test_bad_input_is_named(source, pool, k):
     with pytest.raises((ValueError, jaxtyping.TypeCheckError), match="(?i)expected"):
         knn_vc.convert(torch.randn(source), torch.randn(pool), k)
+
+
+def test_batched_averages_are_those_of_each_pool_alone():
+    sources, lengths = torch.randn(12, 6), (9, 4, 3, 1)
+    pools = torch.full((4, 9, 6), torch.nan)
+    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+    pools[mask] = torch.randn(sum(lengths), 6)
+    found = knn_vc.averages(sources, pools, mask)
+    for row, length in enumerate(lengths):
+        expected = knn_vc.convert(sources, pools[row, :length], min(4, length))
+        torch.testing.assert_close(found[row], expected)

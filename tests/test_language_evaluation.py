@@ -264,7 +264,7 @@ def studio(tmp_path_factory):
         patch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
         system = language.load_language_parts(*make_all(folder))
     store = make_store(folder / "store", dim=DIM, n_runs=30)
-    tokens.save_tokens(folder / "tokens.npy", tokens.tokenise_store(store, system.codec.centroids).tokens)
+    tokens.save_tokens(folder / "tokens.npy", tokens.tokenise_store(store, system.codec.codebook.centroids).tokens)
     table = tokens.TokenTable(store, folder / "tokens.npy")
     parts = systems.Parts(store, table, system.codec.codec, system.codec.vocoder, system.codec.vocoder)
     return Studio(parts, system.codec.tokenizer, system.tasks)

@@ -196,3 +196,11 @@ def greedy(model: LanguageModel, utterance) -> list[list[int]]:
         said += [[]] if entry[0] == VOCABULARY.tag("next") else []
         ids += entry
     return said[:-1]
+
+
+def test_the_loss_is_of_the_ids_given_what_is_read(model):
+    found = TaskSequence([5, 20, 21, 9], [0.0, 1.0, 1.0, 1.0], 0, [5, 22, 21, 9])
+    batch = collate([found], VOCABULARY.tag("pad"))
+    logs = model(torch.tensor([found.read]))[0].log_softmax(-1)
+    expected = -(logs[0, 20] + logs[1, 21] + logs[2, 9]) / 3
+    torch.testing.assert_close(LMObjective(model, lambda _: {}, 10).losses("lm", batch, 1)["nats"], expected)

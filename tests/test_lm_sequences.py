@@ -12,7 +12,7 @@ from tests.spoken import make_tokenizer, make_utterances, make_vocabulary
 from tests.synthetic import make_store
 from vectok.alignment import AlignedWord, Alignments, save
 from vectok.lm import batches, check, data, sequences
-from vectok.lm.batches import LMBatches, LMDataConfig, SequenceMaker
+from vectok.lm.batches import LMBatches, LMDataConfig, SequenceMaker, misspelt
 from vectok.lm.sequences import Speech, SpokenWord, TaskSequence
 from vectok.tokens import TokenTable, save_tokens
 
@@ -252,3 +252,35 @@ def test_held_out_sequences_say_the_same_speech_to_other_words():
         assert VOCABULARY.decode_pieces(right.ids).tolist() == VOCABULARY.decode_pieces(wrong.ids).tolist()
         assert VOCABULARY.decode_text(right.ids) != VOCABULARY.decode_text(wrong.ids)
         assert sum(right.weights) == sum(wrong.weights) and set(right.weights) == {0.0, 1.0}
+
+
+def test_misspelt_characters_are_read_and_the_right_ones_are_asked_for():
+    random = np.random.default_rng(0)
+    found = sequences.asr(VOCABULARY, "en", Speech([1, 2, 3, 4] * 5, list(range(1, 21))), ALIGNED, 4, 0.25)
+    places = [place for place, i in enumerate(found.ids) if VOCABULARY.first_symbol <= i < VOCABULARY.first_piece]
+    symbols = {found.ids[place] for place in places}
+    changed = 0
+    for _ in range(40):
+        spoilt = misspelt(found, VOCABULARY, 0.5, random)
+        assert spoilt.ids == found.ids and spoilt.weights == found.weights
+        others = [place for place, (one, two) in enumerate(zip(spoilt.read, found.ids, strict=True)) if one != two]
+        assert set(others) <= set(places) and {spoilt.read[place] for place in places} <= symbols
+        changed += len(others)
+    assert 0.2 < changed / (40 * len(places)) < 0.5, "half are drawn, some of them for themselves"
+    assert misspelt(found, VOCABULARY, 0.0, random).read == found.ids
+
+
+def test_only_written_tasks_are_misspelt_and_padding_is_alike():
+    utterances = make_utterances(TOKENIZER)
+    config = replace(CONFIG, misspelt_share=0.9, task_shares={"asr": 0.5, "mt": 0.2, "tts": 0.3})
+    batches, n_changed = LMBatches(utterances, VOCABULARY, config), 0
+    for step in range(12):
+        ids, weights, read = batches(step)
+        differs = ids != read
+        tts = ids[:, :1] == VOCABULARY.tag("tts")
+        assert not (differs & tts).any() and not (differs & (ids == VOCABULARY.tag("pad"))).any()
+        assert torch.equal(batches(step).read, read)
+        n_changed += int(differs.sum())
+    assert n_changed > 20
+    plain = LMBatches(utterances, VOCABULARY, replace(config, misspelt_share=0.0))
+    assert all(torch.equal(plain(step).ids, plain(step).read) for step in range(4))

@@ -7,7 +7,7 @@ import torch
 from tests.tiny_system import N_VOCAB, make_parts
 from vectok import text
 from vectok.clvp.model import Clvp, ClvpConfig
-from vectok.kmeans import content_hash, load_codebook
+from vectok.codebook import content_hash, load_codebook
 from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.vocabulary import Vocabulary, bpe_hash
 from vectok.parts import LanguageParts, Parts

@@ -11,24 +11,25 @@ from torch import Tensor
 from vectok import bpe, features, kmeans
 from vectok.bitstream import entropy
 from vectok.bitstream.prompt import training_levels
+from vectok.codebook import Codebook, load_codebook, read_both, save_codebook
 from vectok.codec import InverseKMeans, InverseKMeansConfig
 from vectok.encoders import SpeechEncoder
 from vectok.parts import BITSTREAM, Parts
 from vectok.store import Item, StoreWriter
 from vectok.vocoder.istft import SourceFilter, SourceFilterConfig
 
-DIM, N_CLUSTERS, N_VOCAB = 16, 12, 20
+DIM, N_CLUSTERS, N_VOCAB, LAYER, TOKEN_LAYER = 16, 12, 20, 1, 2
 
 
 class ToyEncoder(SpeechEncoder):
-    """A fixed random projection of each frame's samples."""
+    """A fixed random projection of each frame's samples; every layer has another one."""
 
     def __init__(self) -> None:
-        super().__init__("toy", DIM, 1, "0" * 64, torch.device("cpu"))
-        self.projection = torch.randn(320, DIM, generator=torch.Generator().manual_seed(0))
+        super().__init__("toy", DIM, 2, "0" * 64, torch.device("cpu"))
+        self.projections = torch.randn(3, 320, DIM, generator=torch.Generator().manual_seed(0))
 
     def _encode_windows(self, windows: list[Tensor], layers: Sequence[int]) -> list[Tensor]:
-        return [torch.stack([window.reshape(-1, 320) @ self.projection] * len(layers)) for window in windows]
+        return [window.reshape(-1, 320) @ self.projections[list(layers)] for window in windows]
 
 
 def speech(n_samples: int, seed: int) -> Tensor:
@@ -42,13 +43,17 @@ def make_parts(folder: Path) -> Parts:
     torch.manual_seed(0)
     parts = Parts(folder / "encoder", folder / "kmeans", folder / "bpe", folder / "codec", folder / "vocoder")
     encoder = ToyEncoder()
-    statistics = features.fit_statistics(encoder, 1, [speech(32_000, 0)])
-    vectoriser = features.Vectoriser(encoder, 1, statistics)
+    statistics = features.fit_statistics(encoder, LAYER, [speech(32_000, 0)])
+    vectoriser = features.Vectoriser(encoder, LAYER, statistics)
     vectoriser.save(parts.encoder)
     config = kmeans.KMeansConfig(n_clusters=N_CLUSTERS, n_fit_frames=100)
-    centroids = kmeans.fit_in_memory(kmeans.centre(vectoriser.vectorise(speech(32_000, 1))).clone(), config).centroids
-    kmeans.save_codebook(parts.kmeans, centroids, config)
-    tokens = kmeans.assign(vectoriser.vectorise(speech(320_000, 2)), centroids)
+    reader = features.Vectoriser(
+        encoder, TOKEN_LAYER, features.fit_statistics(encoder, TOKEN_LAYER, [speech(32_000, 0)])
+    )
+    centroids = kmeans.fit_in_memory(kmeans.centre(reader.vectorise(speech(32_000, 1))).clone(), config).centroids
+    tokens = kmeans.assign(reader.vectorise(speech(320_000, 2)), centroids)
+    vectors = torch.randn(N_CLUSTERS, DIM, generator=torch.Generator().manual_seed(3))
+    save_codebook(parts.kmeans, Codebook(TOKEN_LAYER, reader.statistics, centroids, vectors), config)
     settings = bpe.BPEConfig(n_vocab=N_VOCAB, n_clusters=N_CLUSTERS)
     bpe.save(parts.bpe / "bpe.model", bpe.train([tokens], settings))
     (parts.bpe / "config.json").write_text('{"n_vocab": 20}\n')
@@ -56,7 +61,7 @@ def make_parts(folder: Path) -> Parts:
         vector_dim=DIM, n_clusters=N_CLUSTERS, dim=16, n_blocks=1, n_heads=2, ffn_dim=32, kernel_size=3,
         dropout=0.0, macaron=False, residual=True,
     )  # fmt: skip
-    InverseKMeans(sizes, centroids).eval().save(parts.codec)
+    InverseKMeans(sizes, vectors).eval().save(parts.codec)
     SourceFilter(SourceFilterConfig(dim=DIM, width=16, n_slow_blocks=1, n_fast_blocks=1)).eval().save(parts.vocoder)
     return parts
 
@@ -64,10 +69,11 @@ def make_parts(folder: Path) -> Parts:
 def add_product(parts: Parts) -> None:
     """Saves beside them what the tiny system can do without: the coder of .vtok files, and pseudo voices."""
     vectoriser = features.Vectoriser.load(parts.encoder, ToyEncoder())
-    centroids, tokenizer = kmeans.load_codebook(parts.kmeans), bpe.PieceTokenizer(parts.bpe / "bpe.model")
-    spoken = [vectoriser.vectorise(speech(64_000, seed)) for seed in range(40, 44)]
-    pieces = [tokenizer.encode(kmeans.assign(vectors, centroids)) for vectors in spoken]
-    levels = training_levels([vectors.mean(0) for vectors in spoken])
+    codebook, tokenizer = load_codebook(parts.kmeans), bpe.PieceTokenizer(parts.bpe / "bpe.model")
+    reader = codebook.reader(vectoriser.encoder)
+    spoken = [read_both(vectoriser, reader, speech(64_000, seed)) for seed in range(40, 44)]
+    pieces = [tokenizer.encode(kmeans.assign(frames, codebook.centroids)) for _, frames in spoken]
+    levels = training_levels([vectors.mean(0) for vectors, _ in spoken])
     entropy.fit(pieces, levels, N_VOCAB, entropy.EntropyConfig()).save(parts.home / BITSTREAM, {})
     writer = StoreWriter(parts.home / "features" / "augmented", DIM)
     writer.write(0, [_pseudo(vectoriser, speaker, place) for speaker in range(6) for place in range(3)])

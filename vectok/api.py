@@ -15,11 +15,12 @@ from torch import Tensor
 from vectok import audio as audio_files
 from vectok import vocoder as vocoders
 from vectok.bpe import PieceTokenizer
+from vectok.codebook import Codebook, content_hash, load_codebook, read_both
 from vectok.codec import InverseKMeans
 from vectok.config import read_params
 from vectok.features import Vectoriser
 from vectok.frames import FRAME_RATE_HZ, SAMPLES_PER_FRAME, frames_of_seconds
-from vectok.kmeans import assign, content_hash, load_codebook
+from vectok.kmeans import assign
 from vectok.parts import Parts, parts_of_profile, parts_of_release
 from vectok.vocoder.base import Vocoder
 
@@ -42,7 +43,7 @@ class VecTok:
 
     Arguments:
         vectoriser: Audio to standardised vectors.
-        centroids: The codebook.
+        codebook: What tokens are read off, and what stands for them.
         tokenizer: Tokens to pieces and back.
         codec: Tokens and a prompt's vectors to vectors.
         vocoder: Vectors to audio.
@@ -55,21 +56,22 @@ class VecTok:
     def __init__(
         self,
         vectoriser: Vectoriser,
-        centroids: Float[Tensor, "clusters dim"],
+        codebook: Codebook,
         tokenizer: PieceTokenizer,
         codec: InverseKMeans,
         vocoder: Vocoder,
         home: Path | None = None,
     ) -> None:
-        _check_fit(vectoriser, centroids, tokenizer, codec, vocoder)
-        self.vectoriser, self.centroids, self.tokenizer = vectoriser, centroids, tokenizer
+        _check_fit(vectoriser, codebook, tokenizer, codec, vocoder)
+        self.vectoriser, self.codebook, self.tokenizer = vectoriser, codebook, tokenizer
         self.codec, self.vocoder, self.home = codec, vocoder, home
-        self.codebook_hash = content_hash(centroids)
+        self.reader, self.codebook_hash = codebook.reader(vectoriser.encoder), content_hash(codebook)
 
     def __repr__(self) -> str:
         return (
             f"VecTok(encoder={self.vectoriser.encoder.name!r}, layer={self.vectoriser.layer}, "
-            f"n_clusters={len(self.centroids)}, n_vocab={self.tokenizer.n_vocab})"
+            f"token_layer={self.codebook.layer}, n_clusters={len(self.codebook.centroids)}, "
+            f"n_vocab={self.tokenizer.n_vocab})"
         )
 
     def encode(self, wav: Audio) -> Encoding:
@@ -78,8 +80,8 @@ class VecTok:
         Raises:
             ValueError: Audio that cannot be read, is empty, shorter than one frame, not finite or not mono.
         """
-        vectors = self.vectoriser.vectorise(samples_of(wav))
-        tokens = assign(vectors, self.centroids)
+        vectors, frames = read_both(self.vectoriser, self.reader, samples_of(wav))
+        tokens = assign(frames, self.codebook.centroids)
         return Encoding(vectors, tokens, self.tokenizer.encode(tokens))
 
     def prompt_vectors(self, prompt: Audio) -> Float[Tensor, "prompt dim"]:
@@ -138,7 +140,8 @@ class VecTok:
             ValueError: As :meth:`encode` and :meth:`prompt_vectors`.
         """
         samples = samples_of(wav)
-        return self.decode(self.encode(samples).tokens, self.prompt_vectors(target))[: len(samples)]
+        tokens = assign(self.reader.vectorise(samples), self.codebook.centroids)
+        return self.decode(tokens, self.prompt_vectors(target))[: len(samples)]
 
     def _checked_vectors(self, vectors: Tensor) -> Float[Tensor, "frames dim"]:
         """Refuses what has two axes and is no sequence of vectors, such as stereo audio."""
@@ -176,10 +179,10 @@ def samples_of(wav: Audio) -> Float[Tensor, " samples"]:
 
 
 def _check_fit(
-    vectoriser: Vectoriser, centroids: Tensor, tokenizer: PieceTokenizer, codec: InverseKMeans, vocoder: Vocoder
+    vectoriser: Vectoriser, codebook: Codebook, tokenizer: PieceTokenizer, codec: InverseKMeans, vocoder: Vocoder
 ) -> None:
     """Refuses parts of different runs."""
-    n_clusters, dim = centroids.shape
+    n_clusters, dim = codebook.vectors.shape
     found = {
         "dim of the encoder": (vectoriser.dim, dim),
         "dim of the codec": (codec.config.vector_dim, dim),
@@ -191,7 +194,7 @@ def _check_fit(
         f"{name}: expected {expected}, got {got}" for name, (got, expected) in found.items() if got != expected
     ]:
         raise ValueError(f"the parts do not fit the codebook ({'; '.join(wrong)}): run `make repro`")
-    if not torch.equal(codec.centroids.cpu(), centroids):
+    if not torch.equal(codec.centroids.cpu(), codebook.vectors):
         raise ValueError("the codec was trained with another codebook: run `make repro`")
 
 

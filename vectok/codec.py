@@ -6,6 +6,8 @@ Conformer adds, less its mean over time. The tokens are those of mean-removed ve
 say; where every language has one voice, a Conformer that sets it reads the voice off the language of the tokens.
 *Deviation* (flag ``positions``): Whisper's vectors also say how far into the utterance they stand, above all in a tenth
 of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
+*Deviation* (flag ``retrieval``): each token also brings the prompt's own frames nearest to its centroid, averaged as in
+kNN-VC (arXiv 2305.18975). A Conformer that has heard few voices learns to copy sooner than to infer.
 """
 
 import json
@@ -19,8 +21,10 @@ from torch import Tensor, nn
 
 from vectok.conformer import Conformer, ConformerConfig, pack, reorder
 from vectok.folders import replacing
+from vectok.knn_vc import averages
 
 LENGTH_STEP = 16  # few lengths, few shapes that kernels are made for
+FIRST_GAIN = 0.3  # of every channel on what the prompt's frames say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,8 @@ class InverseKMeansConfig:
         dropout: Probability of dropping.
         macaron: Two half-step feed-forward layers a block, or one.
         residual: Output = mean of the prompt + centroid + mean-free Conformer, instead of the Conformer alone.
+        retrieval: The prompt's frames nearest to each centroid enter the Conformer beside it, and the output with a
+            learnt gain of each channel.
         positions: A learnt term of the output for the frame's place in its utterance; for encoders such as Whisper,
             that add absolute positions to their input.
         window_frames: Longest stretch of tokens, and of prompt, that goes through the Conformer at once in
@@ -55,6 +61,7 @@ class InverseKMeansConfig:
     dropout: float
     macaron: bool
     residual: bool
+    retrieval: bool = False
     positions: bool = False
     window_frames: int = 300
     overlap_frames: int = 50
@@ -102,10 +109,12 @@ def sinusoids(places: Int[Tensor, "batch frames"], dim: int) -> Float[Tensor, "b
 class InverseKMeans(nn.Module):
     r"""Vectors from tokens s and a prompt p.
 
-    .. math:: \hat x_t = \bar p + c_{s_t} + h_t - \bar h, \quad h_t = W\, \mathrm{Conformer}([p; c_s])_t + P e_t
+    .. math:: \hat x_t = \bar p + c_{s_t} + h_t - \bar h, \quad
+        h_t = W\, \mathrm{Conformer}([p; c_s, r_s])_t + g \odot (r_{s_t} - c_{s_t}) + P e_t
 
     Source: Vec-Tok Speech, the codec decoder. *Deviation*: the first two terms and the mean that is taken from h
-    (``residual``), and the last one, linear in the sinusoids e of the frame's place (``positions``).
+    (``residual``), what the prompt's frames r say of each token, with a gain g of each channel (``retrieval``), and the
+    last one, linear in the sinusoids e of the frame's place (``positions``).
     Arguments:
         config: Sizes.
         centroids: The K-means codebook, frozen; zeros (to be loaded) when it is not given.
@@ -130,6 +139,9 @@ class InverseKMeans(nn.Module):
         if config.residual:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
+        if config.retrieval:
+            self.from_retrieved = nn.Linear(config.vector_dim, config.dim)
+            self.gain = nn.Parameter(torch.full((config.vector_dim,), FIRST_GAIN))
         if config.positions:
             self.from_place = nn.Linear(2 * (config.vector_dim // 2), config.vector_dim, bias=False)
             nn.init.zeros_(self.from_place.weight)
@@ -163,14 +175,28 @@ class InverseKMeans(nn.Module):
         tokens = tokens.masked_fill(~token_mask, 0)
         prompt = prompt.masked_fill(~prompt_mask[..., None], 0.0)
         centroids = self.look_up(tokens)
-        hidden = self._hidden(tokens, centroids, token_mask, prompt, prompt_mask)
+        own = self._said_by_prompt(tokens, centroids, prompt, prompt_mask) if self.config.retrieval else centroids
+        hidden = self._hidden(tokens, centroids, own, token_mask, prompt, prompt_mask)
         vectors = self.head(hidden).to(prompt.dtype)
+        if self.config.retrieval:
+            vectors = vectors + self.gain * (own - centroids)
         if self.config.positions:
             vectors = vectors + self._of_places(tokens, starts)
         if self.config.residual:
             vectors = vectors - masked_mean(vectors, token_mask)[:, None]
             vectors = vectors + centroids + masked_mean(prompt, prompt_mask)[:, None]
         return vectors
+
+    def _said_by_prompt(
+        self, tokens: Tensor, centroids: Tensor, prompt: Tensor, prompt_mask: Tensor
+    ) -> Float[Tensor, "batch frames dim"]:
+        """How the prompt's voice says each token; a masked token is its own, empty, centroid."""
+        masked = (tokens == self.config.n_clusters)[..., None]
+        rows = tokens.masked_fill(masked[..., 0], 0)[..., None].expand(-1, -1, self.config.vector_dim)
+        with torch.autocast(prompt.device.type, enabled=False):  # neighbours must not depend on the rounding of bf16
+            prompt = prompt.float() - masked_mean(prompt.float(), prompt_mask)[:, None]
+            found = averages(self.centroids, prompt, prompt_mask)
+        return torch.where(masked, centroids, found.gather(1, rows))
 
     def _of_places(self, tokens: Tensor, starts: Tensor | None) -> Float[Tensor, "batch frames dim"]:
         """The output's term for each frame's place in its utterance."""
@@ -179,11 +205,12 @@ class InverseKMeans(nn.Module):
         return self.from_place(sinusoids(places, self.config.vector_dim)).to(self.centroids.dtype)
 
     def _hidden(
-        self, tokens: Tensor, centroids: Tensor, token_mask: Tensor, prompt: Tensor, prompt_mask: Tensor
+        self, tokens: Tensor, centroids: Tensor, own: Tensor, token_mask: Tensor, prompt: Tensor, prompt_mask: Tensor
     ) -> Float[Tensor, "batch frames dim"]:
         """The Conformer over prompt and tokens, packed: prompts of any padding stand directly before the tokens."""
         masked = (tokens == self.config.n_clusters)[..., None]
         content = self.from_token(centroids) + masked * self.mask_embedding + self.segment_embedding[1]
+        content = content + self.from_retrieved(own) if self.config.retrieval else content
         voice = self.from_prompt(prompt) + self.segment_embedding[0]
         mask = torch.cat([prompt_mask, token_mask], 1)
         order = pack(mask)

@@ -10,7 +10,11 @@ from torch import Tensor
 from vectok.codec import InverseKMeans
 from vectok.codec_data import TokenisedStore
 from vectok.codec_training import masked_mse, ssim
+from vectok.kmeans import centre
+from vectok.knn_vc import convert
 from vectok.store import FeatureStore
+
+POOL_FRAMES = 1500  # of each voice, half a minute, that outputs are compared with
 
 
 def prompt_of(store: FeatureStore, speaker: str, n_frames: int) -> Float[Tensor, "prompt dim"]:
@@ -73,39 +77,45 @@ def held_out_scores(model: InverseKMeans, source: TokenisedStore, dev: pd.DataFr
     return pd.DataFrame(rows)
 
 
-def voice_means(store: FeatureStore, n_utterances: int) -> dict[str, Float[Tensor, " dim"]]:
-    """Mean vector of each training speaker, over the frames of some of its utterances."""
-    train = store.index[store.index["split"] == "train"]
-    some = train.groupby("speaker").head(n_utterances).groupby("speaker")["utterance"]
-    return {
-        speaker: torch.cat([store.vectors(utterance) for utterance in utterances]).mean(0)
-        for speaker, utterances in some
-    }
+def first_frames(store: FeatureStore, utterances: Sequence[str], n_frames: int) -> Float[Tensor, "pool dim"]:
+    """The first frames of some utterances, joined: what outputs are compared with."""
+    parts, n_found = [], 0
+    for utterance in utterances:
+        if n_found < n_frames:
+            parts.append(store.vectors(utterance, 0, n_frames - n_found))
+            n_found += len(parts[-1])
+    return torch.cat(parts)
+
+
+def distance(vectors: Float[Tensor, "frames dim"], pool: Float[Tensor, "prompt dim"]) -> float:
+    r"""How far an output is from a voice: :math:`\frac1T \sum_t \min_j (1 - \cos(y_t, v_j))` over frames of the voice.
+
+    Means alone would not do: the output's is the prompt's by the form of the model, whatever it has learnt.
+    """
+    return float((1 - torch.cosine_similarity(vectors, convert(vectors, pool, 1), dim=-1)).mean())
 
 
 def conversion_scores(
     model: InverseKMeans, source: TokenisedStore, dev: pd.DataFrame, speakers: Sequence[str], n_prompt: int
 ) -> pd.DataFrame:
-    r"""Converts dev utterances to other speakers: is the output's mean nearer to the target's than to the source's?
+    """Converts dev utterances to other speakers: is what moves in the output like the target, or like the source?
 
-    Distances are :math:`\lVert \bar y - \bar v \rVert / \sqrt{D}`, between the mean of the output and a voice's mean.
-    Returns: One row for each utterance, target and system: ``language, source, target, system, to_target, to_source``.
+    Both are :func:`distance` to half a minute of a voice's last training utterances, means over time taken away on
+    either side. Where the two speak different languages the source has better chances: its frames hold the very sounds.
+
+    Returns: One row for each utterance, target and system: ``language, source, target, system, to_target, to_source``,
+        and ``margin``, the last one less the one before.
     """
-    means, rows = voice_means(source.store, 100), []
+    train, rows = source.store.index[source.store.index["split"] == "train"], []
+    last = {speaker: train.loc[train["speaker"] == speaker, "utterance"].tolist()[::-1] for speaker in speakers}
+    pools = {speaker: centre(first_frames(source.store, names, POOL_FRAMES)) for speaker, names in last.items()}
     prompts = {speaker: prompt_of(source.store, speaker, n_prompt) for speaker in speakers}
     for item in dev.itertuples():
         tokens = source.tokens.tokens(item.utterance)
         for target in sorted(set(speakers) - {item.speaker}):
             labels = {"language": item.language, "source": item.speaker, "target": target}
             for system, vectors in predictions(model, tokens, prompts[target]).items():
-                distances = {
-                    "to_target": _distance(vectors.mean(0), means[target]),
-                    "to_source": _distance(vectors.mean(0), means[item.speaker]),
-                }
+                to_target, to_source = (distance(centre(vectors), pools[voice]) for voice in (target, item.speaker))
+                distances = {"to_target": to_target, "to_source": to_source, "margin": to_source - to_target}
                 rows.append(labels | {"system": system} | distances)
     return pd.DataFrame(rows)
-
-
-def _distance(one: Float[Tensor, " dim"], other: Float[Tensor, " dim"]) -> float:
-    """Root mean squared difference over the channels."""
-    return float((one - other).square().mean().sqrt())

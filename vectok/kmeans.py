@@ -1,21 +1,17 @@
 """K-means on speech vectors whose utterance mean is taken away: the semantic tokens.
 
 scikit-learn does the clustering: Lloyd's K-means when the frames fit into memory, MiniBatchKMeans as a stream when they
-do not. This module samples the frames, assigns tokens, measures the codebook's health, and saves the codebook.
+do not. This module samples the frames, assigns tokens and measures the codebook's health.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -264,31 +260,3 @@ def health_by_language(index: pd.DataFrame, tokens: Int[Tensor, " frames"], n_cl
         row = {"language": language, **health(tokens[torch.from_numpy(mask)], n_clusters)}
         rows.append(row | {"inertia_per_frame": round(float(inertia), 3)})
     return pd.DataFrame(rows)
-
-
-def content_hash(centroids: Float[Tensor, "clusters dim"]) -> str:
-    """SHA-256 of the centroids' float32 bytes: names the codebook that tokens belong to."""
-    return hashlib.sha256(centroids.float().contiguous().numpy().tobytes()).hexdigest()
-
-
-def save_codebook(folder: Path, centroids: Float[Tensor, "clusters dim"], config: KMeansConfig) -> None:
-    """Writes ``codebook.safetensors`` and ``config.json`` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({"centroids": centroids.float().contiguous()}, folder / "codebook.safetensors")
-    described = {**asdict(config), "dim": centroids.shape[1], "sha256": content_hash(centroids)}
-    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-
-
-def load_codebook(folder: Path) -> Float[Tensor, "clusters dim"]:
-    """Reads the codebook back and checks its hash.
-
-    Raises:
-        ValueError: The folder holds no codebook, or one whose content is not what ``config.json`` says.
-    """
-    if not (folder / "codebook.safetensors").exists():
-        raise ValueError(f"no codebook in {folder}: run the kmeans stage (make repro)")
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    centroids = load_file(folder / "codebook.safetensors")["centroids"]
-    if (found := content_hash(centroids)) != config["sha256"]:
-        raise ValueError(f"{folder}: expected a codebook of hash {config['sha256']}, got {found}: run kmeans again")
-    return centroids

@@ -26,8 +26,8 @@ def tokenise_store(store: FeatureStore, centroids: Float[Tensor, "clusters dim"]
     """Tokens of every utterance in the order of the store's index.
 
     Arguments:
-        store: Standardised vectors.
-        centroids: Codebook; at most 65,536 clusters.
+        store: Standardised frames of the layer that tokens are read off.
+        centroids: Of that layer; at most 65,536 clusters.
     Returns: Flat tokens, and the index with the column ``squared_distance`` (summed over the utterance's frames).
     """
     tokens, distances = [], []

@@ -16,21 +16,20 @@ from tqdm import tqdm
 
 from vectok.ablations import tokens
 from vectok.ablations.settings import build, slug
+from vectok.codebook import load_codebook
 from vectok.codec import InverseKMeans, InverseKMeansConfig
-from vectok.codec_check import compare, prompt_of
+from vectok.codec_check import POOL_FRAMES, compare, distance, first_frames, prompt_of
 from vectok.codec_data import CodecBatches, CodecDataConfig, TokenisedStore
 from vectok.codec_training import CodecObjective
 from vectok.evaluation.task_tables import SCORE_COLUMNS
 from vectok.frames import frames_of_seconds
-from vectok.kmeans import assign, load_codebook
-from vectok.knn_vc import convert
+from vectok.kmeans import assign
 from vectok.reproducibility import seed_everything
 from vectok.store import FeatureStore
 from vectok.training import TrainingConfig, fit
 
 UNSEEN = "unseen"
 PROMPT_FRAMES = 600  # of a voice never seen that are kept for prompts, 12 s
-POOL_FRAMES = 1500  # of each voice, half a minute, that outputs are compared with
 
 
 class Voice(NamedTuple):
@@ -49,7 +48,7 @@ class Judge(NamedTuple):
         dev: Rows of its index.
         seen: Voices of training, by whom dev is converted.
         unseen: Voices never seen, likewise.
-        centroids: The pipeline's codebook, which tells whether an output still says the same.
+        centroids: Mean vectors of the pipeline's tokens; the nearest one tells whether an output still says the same.
         n_prompt: Frames of a prompt.
     """
 
@@ -99,21 +98,13 @@ def train(found: tokens.Tokenised, parameters: Mapping[str, Any], state: Path, l
     return model
 
 
-def _pool(store: FeatureStore, utterances: Sequence[str]) -> Float[Tensor, "pool dim"]:
-    """The first frames of some utterances, as many of every voice that has them."""
-    parts, n_frames = [], 0
-    for utterance in utterances:
-        if n_frames < POOL_FRAMES:
-            parts.append(store.vectors(utterance, 0, POOL_FRAMES - n_frames))
-            n_frames += len(parts[-1])
-    return torch.cat(parts)
-
-
 def seen_voices(store: FeatureStore, speakers: Sequence[str], n_prompt: int) -> list[Voice]:
     """Voices of training, prompted as the codec's own check prompts them, with frames of their last utterances."""
     train = store.index[store.index["split"] == "train"]
     own = {speaker: train.loc[train["speaker"] == speaker, "utterance"].tolist()[::-1] for speaker in speakers}
-    return [Voice(name, prompt_of(store, name, n_prompt), _pool(store, of)) for name, of in own.items()]
+    return [
+        Voice(name, prompt_of(store, name, n_prompt), first_frames(store, of, POOL_FRAMES)) for name, of in own.items()
+    ]
 
 
 def unseen_voices(store: FeatureStore, n_voices: int, n_prompt: int, seed: int) -> list[Voice]:
@@ -134,20 +125,12 @@ def unseen_voices(store: FeatureStore, n_voices: int, n_prompt: int, seed: int) 
         rest = own["utterance"].tolist()[n_prompts:]
         if rest:
             prompt = torch.cat([store.vectors(name) for name in own["utterance"][:n_prompts]])[:n_prompt]
-            voices.append(Voice(speaker, prompt, _pool(store, rest)))
+            voices.append(Voice(speaker, prompt, first_frames(store, rest, POOL_FRAMES)))
     return voices[:n_voices]
 
 
-def distance(vectors: Float[Tensor, "frames dim"], pool: Float[Tensor, "prompt dim"]) -> float:
-    r"""How far an output is from a voice: :math:`\frac1T \sum_t \min_j (1 - \cos(y_t, v_j))` over frames of the voice.
-
-    Means alone would not do: the output's is the prompt's by the form of the model, whatever it has learnt.
-    """
-    return float((1 - torch.cosine_similarity(vectors, convert(vectors, pool, 1), dim=-1)).mean())
-
-
 def _errors(vectors: Float[Tensor, "frames dim"], said: Int[Tensor, " frames"], judge: Judge) -> tuple[float, float]:
-    """Frames whose token, by the pipeline's codebook, is not that of the source, and all frames."""
+    """Frames nearest to another of the pipeline's mean vectors than the recording's, and all frames."""
     return float((assign(vectors, judge.centroids) != said).sum()), float(len(said))
 
 
@@ -158,7 +141,7 @@ def judge_of(
 
     Arguments:
         store: All recordings.
-        centroids: The pipeline's codebook.
+        centroids: The pipeline's mean vectors of its tokens.
         dev: Rows of :func:`vectok.codec_check.dev_utterances`.
         parameters: ``dev_prompt_seconds``, and ``n_unseen`` voices never seen.
         seed: Of the ablation, the same for all its variants.
@@ -174,9 +157,9 @@ def score(model: InverseKMeans, source: TokenisedStore, judge: Judge, system: st
     """Scores of dev utterances in their own voice and in others.
 
     Conditions ``own voice`` (``mse``, ``ssim``, ``cosine`` to the true vectors), ``seen voices`` and ``unseen voices``
-    (``to_target`` and ``to_source``: :func:`distance` of the output to frames of both voices; ``margin``: their
-    difference, above zero where the conversion won); ``token_errors`` in all three: frames that no longer have the
-    token of the source, by the pipeline's codebook.
+    (``to_target`` and ``to_source``: :func:`vectok.codec_check.distance` of the output to frames of both voices;
+    ``margin``: their difference, above zero where the conversion won); ``token_errors`` in all three: frames nearest to
+    another of the mean vectors of the pipeline's tokens than the recording's own.
 
     Arguments:
         model: Trained.
@@ -227,7 +210,7 @@ def run(
         seed: Of the ablation, whatever the variant's is.
     """
     store, found = FeatureStore(data / "features" / "store"), tokens.make(data, state / "tokens", parameters)
-    usual = load_codebook(data / "kmeans")
+    usual = load_codebook(data / "kmeans").vectors
     if parameters["from_pipeline"]:
         model = InverseKMeans.load(data / "codec")
     else:

@@ -12,6 +12,7 @@ from vectok import bpe
 from vectok.ablations import tokens
 from vectok.ablations.settings import build, slug
 from vectok.alignment import Alignments
+from vectok.codebook import load_codebook
 from vectok.evaluation.task_tables import SCORE_COLUMNS
 from vectok.frames import seconds_of_frames
 from vectok.lm import check
@@ -203,7 +204,7 @@ def usual_pieces(data: Path) -> dict[str, Any]:
     """What makes the pipeline's own tokens and pieces."""
     usual = bpe.PieceTokenizer(data / "bpe" / "bpe.model")
     return {
-        "token_layer": tokens.USUAL_LAYER,
+        "token_layer": load_codebook(data / "kmeans").layer,
         "centred": True,
         "n_clusters": usual.n_clusters,
         "n_vocab": usual.n_vocab,

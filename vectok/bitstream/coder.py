@@ -9,7 +9,7 @@ from vectok.bitstream.entropy import PieceModel
 from vectok.bitstream.format import Identity
 from vectok.bitstream.prompt import PROMPT_SECONDS, SpeakerPrompt, compact, expand
 from vectok.bpe import PieceTokenizer
-from vectok.kmeans import content_hash
+from vectok.codebook import Codebook, content_hash
 
 SHORT_HASH_BYTES = 4
 
@@ -29,9 +29,9 @@ class Coder:
     Arguments:
         tokenizer: Tokens to pieces and back.
         model: The static model of these pieces.
-        centroids: The codebook.
+        codebook: That the tokens are of.
         encoder_hash: SHA-256 of the encoder's weights, in hexadecimal digits.
-        layer: Of the encoder.
+        layer: Of the encoder, that the vectors are of.
     Raises:
         ValueError: A model of another number of pieces, or a BPE model of another codebook.
     """
@@ -40,24 +40,24 @@ class Coder:
         self,
         tokenizer: PieceTokenizer,
         model: PieceModel,
-        centroids: Float[Tensor, "clusters dim"],
+        codebook: Codebook,
         encoder_hash: str,
         layer: int,
     ) -> None:
-        if model.n_vocab != tokenizer.n_vocab or tokenizer.n_clusters != len(centroids):
+        if model.n_vocab != tokenizer.n_vocab or tokenizer.n_clusters != len(codebook.vectors):
             raise ValueError(
                 f"expected a model of {tokenizer.n_vocab} pieces and a codebook of {tokenizer.n_clusters} tokens, got "
-                f"{model.n_vocab} and {len(centroids)}: run the bitstream stage again (make repro)"
+                f"{model.n_vocab} and {len(codebook.vectors)}: run the bitstream stage again (make repro)"
             )
-        self.tokenizer, self.model, self.centroids = tokenizer, model, centroids
-        hashes = (encoder_hash, content_hash(centroids), pieces_hash(tokenizer), model.content_hash)
+        self.tokenizer, self.model, self.codebook = tokenizer, model, codebook
+        hashes = (encoder_hash, content_hash(codebook), pieces_hash(tokenizer), model.content_hash)
         encoder, codebook, bpe, pieces = (bytes.fromhex(value)[:SHORT_HASH_BYTES] for value in hashes)
         self.identity = Identity(encoder, layer, codebook, bpe, pieces)
 
     def compact(self, vectors: Float[Tensor, "prompt dim"], seconds: float = PROMPT_SECONDS) -> SpeakerPrompt:
         """The compact prompt of some speech, given as standardised vectors."""
-        return compact(vectors, self.centroids, seconds)
+        return compact(vectors, self.codebook.vectors, seconds)
 
     def expand(self, prompt: SpeakerPrompt) -> Float[Tensor, "prompt dim"]:
         """Vectors to decode with."""
-        return expand(prompt, self.centroids)
+        return expand(prompt, self.codebook.vectors)

@@ -1,7 +1,7 @@
 r"""A speaker in some three hundred bytes: what a file carries to be spoken without any other recording.
 
-The prompt's vectors are kept as their tokens and their mean, since the mean carries the speaker and the tokens what is
-left of it:
+The prompt's vectors are kept as their mean, which carries the speaker, and, of what is left of each frame, as the token
+whose mean vector is nearest (the recording's own token, where tokens are read off the vectors' layer):
 
 .. math:: \ell = \mathrm{round}(8 \bar p), \qquad \hat p_t = c_{s_t} - \bar c_s + \ell / 8
 
@@ -49,7 +49,7 @@ def compact(
 
     Arguments:
         vectors: Standardised vectors of the target speaker, a second or more.
-        centroids: The codebook.
+        centroids: What stands for each token in the space of the vectors.
         seconds: How much of it is kept as tokens.
     Raises:
         ValueError: Less than a second, or vectors of another dimension than the codebook's.

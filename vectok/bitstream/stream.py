@@ -139,7 +139,7 @@ class Reader:
 
     def _check_place(self, chunk: layout.Chunk) -> None:
         """Refuses a prompt that is not first, or of another dimension, levels in speech, and chunks without pieces."""
-        dim = self.coder.centroids.shape[1]
+        dim = self.coder.codebook.vectors.shape[1]
         if chunk.is_prompt:
             is_wrong = self._n_chunks > 1 or chunk.is_last or chunk.n_levels != dim or not chunk.n_pieces
         else:

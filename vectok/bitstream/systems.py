@@ -27,7 +27,7 @@ def coder_of(system: VecTok, folder: Path | None = None) -> Coder:
     if folder is None and system.home is None:
         raise ValueError("this system was put together by hand: give the folder of the bitstream stage")
     vectoriser, model = system.vectoriser, PieceModel.load(folder or system.home / BITSTREAM)
-    return Coder(system.tokenizer, model, system.centroids, vectoriser.encoder.content_hash, vectoriser.layer)
+    return Coder(system.tokenizer, model, system.codebook, vectoriser.encoder.content_hash, vectoriser.layer)
 
 
 def encode(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vectok.clvp.batches import pieces_of, words_of
 from vectok.clvp.corruption import corrupt
+from vectok.clvp.drawn import Copies
 from vectok.clvp.model import Clvp
 from vectok.clvp.ranking import latents
 from vectok.lm.data import Utterance
@@ -18,13 +19,15 @@ from vectok.lm.data import Utterance
 class HeldOut(NamedTuple):
     """Groups of utterances of one language and of different texts; ``spoilt[i]`` are copies of ``utterances[i]``.
 
-    ``translations`` are groups of pairs that say the same in two languages.
+    ``translations`` are groups of pairs that say the same in two languages; ``drawn`` are copies by the language model,
+    by the utterance's name.
     """
 
     groups: list[list[Utterance]]
     utterances: list[Utterance]
     spoilt: list[list[list[int]]]
     translations: list[list[tuple[Utterance, Utterance]]]
+    drawn: Copies
 
 
 def _grouped(found: list, n: int) -> list[list]:
@@ -32,7 +35,7 @@ def _grouped(found: list, n: int) -> list[list]:
     return [found[first : first + n] for first in range(0, len(found) - n + 1, n)] or [found]
 
 
-def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int) -> HeldOut:
+def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int, drawn: Copies | None = None) -> HeldOut:
     """Tests of retrieval within ``n_among`` utterances, the same ones for the same seed.
 
     Arguments:
@@ -40,6 +43,7 @@ def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int) -
         n_among: Size of a group.
         n_spoilt: Spoilt copies of each utterance.
         seed: Of groups and copies.
+        drawn: By the language model, for some of dev (:func:`vectok.clvp.drawn.drawn_copies`).
     """
     random = np.random.default_rng(seed)
     groups, translations, languages = [], [], sorted({utterance.language for utterance in dev})
@@ -53,7 +57,7 @@ def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int) -
             if source != target and len(pairs) > 1:
                 translations += _grouped([pairs[place] for place in random.permutation(len(pairs))], n_among)
     spoilt = [[_spoil(utterance, dev, random) for _ in range(n_spoilt)] for utterance in dev]
-    return HeldOut(groups, list(dev), spoilt, translations)
+    return HeldOut(groups, list(dev), spoilt, translations, drawn or {})
 
 
 def _spoil(utterance: Utterance, dev: Sequence[Utterance], random: np.random.Generator) -> list[int]:
@@ -116,10 +120,20 @@ def true_over_spoilt(model: Clvp, found: HeldOut) -> float:
     return float(((texts[:, None] * spoilt).sum(-1) < true[:, None]).float().mean())
 
 
+def true_over_drawn(model: Clvp, found: HeldOut) -> float:
+    """Share of the language model's own copies that are farther from the text than the recording, joined alike."""
+    pairs = [(each, copy) for each in found.utterances for copy in found.drawn.get(each.name, ())]
+    texts = latents(model, [model.symbols(each.text) for each, _ in pairs], "text")
+    true = latents(model, [pieces_of(words_of(each), each, True) for each, _ in pairs], "speech")
+    drawn = latents(model, [copy for _, copy in pairs], "speech")
+    return float(((texts * drawn).sum(-1) < (texts * true).sum(-1)).float().mean())
+
+
 def measure(model: Clvp, found: HeldOut, pairs: Sequence[str]) -> dict[str, float]:
     """The numbers of the learning curve, in percent: ``speech_found``, ``text_found``, ``true_over_spoilt``.
 
-    With pairs of speech also ``target_found`` and ``source_found``.
+    With copies by the language model also ``true_over_drawn``, with pairs of speech ``target_found`` and
+    ``source_found``.
     """
     numbers: dict[str, float] = {}
     if "text" in pairs:
@@ -129,6 +143,7 @@ def measure(model: Clvp, found: HeldOut, pairs: Sequence[str]) -> dict[str, floa
             "text_found": own.text,
             "true_over_spoilt": true_over_spoilt(model, found),
         }
+        numbers |= {"true_over_drawn": true_over_drawn(model, found)} if found.drawn else {}
     if "speech" in pairs and found.translations:
         across = translation_retrieval(model, found)
         numbers |= {"target_found": across.speech, "source_found": across.text}

@@ -201,7 +201,8 @@ def one_stream(
         "overhead_bits_per_second": 8 * sizes.overhead,
         "file_bits_per_second": 8 * (sizes.payload + sizes.overhead),
     }
-    for name, ids, size in (("tokens", joined.numpy(), len(coder.centroids)), ("pieces", pieces, coder.model.n_vocab)):
+    kinds = {"tokens": (joined.numpy(), coder.tokenizer.n_clusters), "pieces": (pieces, coder.model.n_vocab)}
+    for name, (ids, size) in kinds.items():
         for compressor, bits in general_bits(pack_bits(ids, size)).items():
             found[f"{name}, {compressor}"] = {"payload_bits_per_second": bits}
     return {system: {metric: bits / seconds for metric, bits in own.items()} for system, own in found.items()}

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vectok.api import VecTok
 from vectok.evaluation.models import ModelMissing
-from vectok.evaluation.signal import intelligibility, log_spectral_distance, si_sdr, token_errors
+from vectok.evaluation.signal import intelligibility, log_spectral_distance, perceptual_quality, si_sdr, token_errors
 from vectok.evaluation.task_scores import Measured, TaskClip
 from vectok.store import FeatureStore
 from vectok.tasks.denoise import gate
@@ -105,7 +105,7 @@ class Clips:
         self.model, self.store, self.voices, self.noise = model, store, voices, noise
         self.ways = {way.name: way for way in ways}
         self.measured: Measured = {}
-        self.missing = ""
+        self.missing: dict[str, str] = {}
         self._degraded = lru_cache(8)(self._degrade)
         self._tokens = lru_cache(8)(self._encode)
 
@@ -158,10 +158,11 @@ class Clips:
                 found |= {"lsd_high": (log_spectral_distance(audio, clean, rates[0] / 2), 1.0)} if rates else {}
         else:
             found = {"si_sdr": (si_sdr(audio, clean), 1.0)}
-            try:
-                found["stoi"] = (intelligibility(audio, clean), 1.0)
-            except ModelMissing as error:
-                self.missing = f"not run: {error}"
+            for name, judge in (("stoi", intelligibility), ("pesq_wb", perceptual_quality)):
+                try:
+                    found[name] = (judge(audio, clean), 1.0)
+                except ModelMissing as error:
+                    self.missing[name] = f"not run: {error}"
         if system in ("vectok", "vectok_gate"):
             expected, heard = (self._tokens(item, where, system == "vectok_gate" and where != "clean")
                                for where in ("clean", condition))  # fmt: skip

@@ -79,13 +79,29 @@ def intelligibility(audio: Float[Tensor, " samples"], reference: Float[Tensor, "
     try:
         from pystoi import stoi
     except ImportError as error:
-        raise ModelMissing("pystoi: not installed; run make setup") from error
+        raise ModelMissing("pystoi: not installed; run make env") from error
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # how pystoi says that there are too few frames
         try:
             return float(stoi(reference.numpy(), audio.numpy(), SAMPLE_RATE_HZ))
         except RuntimeWarning:
             return math.nan
+
+
+def perceptual_quality(audio: Float[Tensor, " samples"], reference: Float[Tensor, " samples"]) -> float:
+    """Wide-band PESQ (ITU-T P.862.2), 1 to 4.64; NaN where it finds no speech.
+
+    Raises:
+        ModelMissing: The package ``pesq``, which has no wheel and wants a compiler, is not installed.
+    """
+    try:
+        from pesq import NoUtterancesError, pesq
+    except ImportError as error:
+        raise ModelMissing("pesq: not installed; it wants a compiler: pip install pesq") from error
+    try:
+        return float(pesq(SAMPLE_RATE_HZ, reference.numpy(), audio.numpy(), "wb"))
+    except NoUtterancesError:
+        return math.nan
 
 
 def f0_correlation(audio: Float[Tensor, " samples"], reference: Float[Tensor, " samples"]) -> float:

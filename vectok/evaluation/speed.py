@@ -54,10 +54,10 @@ def measure(model: VecTok, source: Float[Tensor, " samples"], target: Float[Tens
     Returns: ``device``, ``audio_seconds``, ``rtf`` (component -> median, least, greatest) and ``n_parameters``.
     """
     encoding, prompt = model.encode(source), model.prompt_vectors(target)
-    vectors = model.codec.reconstruct(encoding.tokens, prompt)
+    vectors, frames = model.codec.reconstruct(encoding.tokens, prompt), model.reader.vectorise(source)
     steps = {
-        "encoder": lambda: model.vectoriser.vectorise(source),
-        "kmeans": lambda: assign(encoding.vectors, model.centroids),
+        "encoder": lambda: model.reader.vectorise(source),
+        "kmeans": lambda: assign(frames, model.codebook.centroids),
         "codec": lambda: model.codec.reconstruct(encoding.tokens, prompt),
         "vocoder": lambda: model.vocoder.synthesize(vectors),
         "convert": lambda: model.convert(source, target=target),
@@ -69,7 +69,7 @@ def measure(model: VecTok, source: Float[Tensor, " samples"], target: Float[Tens
         "audio_seconds": seconds,
         "rtf": {name: [value / seconds for value in timed(work)] for name, work in steps.items()},
         "n_parameters": {name: n_parameters(part) for name, part in parts.items()}
-        | {"kmeans": model.centroids.numel()},
+        | {"kmeans": model.codebook.centroids.numel()},
     }
 
 

@@ -16,6 +16,7 @@ UNITS = {
     **dict.fromkeys(PERCENT, "%"),
     **dict.fromkeys(("scs", "scs_source", "scs_prompt", "distinctiveness"), "cosine"),
     **dict.fromkeys(("distillmos", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"), "MOS 1-5"),
+    "pesq_wb": "MOS 1-4.64",
     **dict.fromkeys(("lsd", "lsd_high", "si_sdr"), "dB"),
     **dict.fromkeys(("stoi", "estoi", "f0_correlation"), "correlation"),
     "tokens_per_second": "1/s",
@@ -28,7 +29,17 @@ UNITS = {
     ),
     "prompt_bytes": "bytes",
 }  # fmt: skip
-DECIMALS = {"%": 2, "cosine": 4, "correlation": 4, "MOS 1-5": 3, "dB": 3, "bit/s": 2, "1/s": 3, "bytes": 1}
+DECIMALS = {
+    "%": 2,
+    "cosine": 4,
+    "correlation": 4,
+    "MOS 1-5": 3,
+    "MOS 1-4.64": 3,
+    "dB": 3,
+    "bit/s": 2,
+    "1/s": 3,
+    "bytes": 1,
+}
 NOT_RUN = "not run"
 
 

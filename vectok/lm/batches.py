@@ -37,6 +37,8 @@ class LMDataConfig:
         context_weight: Weight of the loss of what is given in use: prompts, pieces of asr, sources of translations.
         n_curriculum_steps: Until then half of the tts and asr sequences are cut to a few consecutive words.
         max_cut_words: Words of a cut, at most.
+        misspelt_share: Of the characters that asr and mt sequences read, replaced by others of the same sequence. What
+            counts stays right (*Deviation*: in use the model reads what it wrote, mistakes included).
         seed: Of everything that is drawn.
     """
 
@@ -52,24 +54,40 @@ class LMDataConfig:
     n_curriculum_steps: int
     max_cut_words: int
     seed: int
+    misspelt_share: float = 0.0
 
 
 class LMBatch(NamedTuple):
-    """Right-padded sequences; ``weights[:, i]`` is the weight of predicting ``ids[:, i]``, 0 in padding."""
+    """Right-padded sequences; ``weights[:, i]`` is the weight of predicting ``ids[:, i]``, 0 in padding.
+
+    ``read`` is what the model reads: ``ids``, some of them misspelt.
+    """
 
     ids: Int[Tensor, "batch ids"]
     weights: Float[Tensor, "batch ids"]
+    read: Int[Tensor, "batch ids"]
 
 
 def collate(drawn: Sequence[TaskSequence], pad: int) -> LMBatch:
     """Pads sequences on the right, to a multiple of :data:`LENGTH_STEP`."""
     longest = -(-max(len(each.ids) for each in drawn) // LENGTH_STEP) * LENGTH_STEP
     ids = torch.full((len(drawn), longest), pad, dtype=torch.int64)
-    weights = torch.zeros(len(drawn), longest)
+    weights, read = torch.zeros(len(drawn), longest), ids.clone()
     for row, each in enumerate(drawn):
         ids[row, : len(each.ids)] = torch.tensor(each.ids)
         weights[row, : len(each.ids)] = torch.tensor(each.weights)
-    return LMBatch(ids, weights)
+        read[row, : len(each.ids)] = torch.tensor(each.ids if each.read is None else each.read)
+    return LMBatch(ids, weights, read)
+
+
+def misspelt(found: TaskSequence, vocabulary: Vocabulary, share: float, random: np.random.Generator) -> TaskSequence:
+    """The same sequence, of whose characters a share is read as others of its characters; its targets stay right."""
+    ids = np.array(found.ids)
+    places = np.flatnonzero((ids >= vocabulary.first_symbol) & (ids < vocabulary.first_piece))
+    hit = places[random.random(len(places)) < share]
+    read = ids.copy()
+    read[hit] = ids[random.choice(places, len(hit))] if len(hit) else ids[hit]
+    return found._replace(read=read.tolist())
 
 
 def fill(drawn: Sequence[TaskSequence], batch_ids: int) -> list[list[TaskSequence]]:
@@ -197,14 +215,21 @@ class LMBatches:
         if task in ("mt", "s2st"):
             group = self.pairs[random.integers(len(self.pairs))]
             source, target = (group[place] for place in random.choice(len(group), 2, replace=False))
-            return self.maker.mt(source, target) if task == "mt" else self.maker.s2st(source, target)
+            if task == "mt":
+                return self._read_ill(self.maker.mt(source, target), random)
+            return self.maker.s2st(source, target)
         pseudo = bool(random.random() < self.config.augmented_share) and bool(self._kinds[True])
         kind = self._kinds[pseudo]
         utterance = kind[random.integers(len(kind))]
         if task == "continuation":
             return self.maker.continuation(utterance)
         spoken = self._cut(utterance, random) if short and random.random() < 0.5 else utterance
-        return self.maker.asr(spoken) if task == "asr" else self.maker.tts(spoken, self._prompt(utterance, random))
+        if task == "asr":
+            return self._read_ill(self.maker.asr(spoken), random)
+        return self.maker.tts(spoken, self._prompt(utterance, random))
+
+    def _read_ill(self, found: TaskSequence, random: np.random.Generator) -> TaskSequence:
+        return misspelt(found, self.vocabulary, self.config.misspelt_share, random)
 
     def _cut(self, utterance: Utterance, random: np.random.Generator) -> Utterance:
         """One to a few consecutive words."""

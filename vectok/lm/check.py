@@ -123,7 +123,7 @@ def score(model: LanguageModel, found: Sequence[TaskSequence]) -> list[Scored]:
     written = _written(model)
     for group in _groups(found):
         batch = collate([found[place] for place in group], model.vocabulary.tag("pad"))
-        ids, weights = (part.to(written.device) for part in batch)
+        ids, weights, _ = (part.to(written.device) for part in batch)
         places = predicted(weights)
         logits = model.logits(model.hidden(ids)[:, :-1][places]).float()
         targets = ids[:, 1:][places]

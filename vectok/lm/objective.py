@@ -33,9 +33,9 @@ class LMObjective(MeasuredObjective[LanguageModel, LMBatch]):
         return {"lm": self.model}
 
     def losses(self, player: str, batch: LMBatch, step: int) -> dict[str, Tensor]:
-        """``nats``, and what is measured at this step."""
+        """``nats`` of the ids, given what is read in their place, and what is measured at this step."""
         measured = self.measured(step, batch.ids.device)
         places = predicted(batch.weights)
-        logits = self.model.logits(self.model.hidden(batch.ids)[:, :-1][places])
+        logits = self.model.logits(self.model.hidden(batch.read)[:, :-1][places])
         nats = weighted_cross_entropy(logits, batch.ids[:, 1:][places], batch.weights[:, 1:][places])
         return {"nats": nats, **measured}

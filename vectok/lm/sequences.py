@@ -31,12 +31,14 @@ AHEAD = 1  # characters of a word that are known beyond the one that is being sa
 class TaskSequence(NamedTuple):
     """One sequence: ``weights[i]`` is the weight of the loss of predicting ``ids[i]`` from what stands before it.
 
-    ``n_frames`` is the speech that the weighted pieces of the target last, at 50 frames a second; 0 for text.
+    ``n_frames`` is the speech that the weighted pieces of the target last, at 50 frames a second; 0 for text. ``read``
+    is what the model reads in place of ``ids``, where it is not to see them as they are.
     """
 
     ids: list[int]
     weights: list[float]
     n_frames: int
+    read: list[int] | None = None
 
 
 class SpokenWord(NamedTuple):
