@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vectok.lm.generation import GenerationConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
@@ -32,6 +34,23 @@ class TaskConfig:
     max_symbols: int = 200
     style_seconds: float = 3.0
     n_rows: int = 64
+
+    def generation(self, seed: int, in_words: bool) -> GenerationConfig:
+        """Settings of :func:`vectok.lm.generation.generate`.
+
+        Arguments:
+            seed: Of the noise.
+            in_words: Whether the text's words are forced: then it is a word that is cut when it runs on.
+        """
+        return GenerationConfig(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+            penalty_window=self.penalty_window,
+            max_pieces_per_word=self.max_word_pieces if in_words else self.max_pieces,
+            n_rows=self.n_rows,
+            seed=seed,
+        )
 
 
 class Line(NamedTuple):

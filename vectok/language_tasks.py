@@ -183,23 +183,14 @@ class LanguageTasks:
         start = [vocabulary.tag("continue"), vocabulary.language(begun.language)]
         return [*start, *vocabulary.encode_pieces(begun.pieces)]
 
-    def generation(self, seed: int, in_words: bool) -> GenerationConfig:
-        """Settings of :func:`vectok.lm.generation.generate`."""
-        c = self.config
-        return GenerationConfig(
-            temperature=c.temperature, top_p=c.top_p, repetition_penalty=c.repetition_penalty,
-            penalty_window=c.penalty_window, max_pieces_per_word=c.max_word_pieces if in_words else c.max_pieces,
-            n_rows=c.n_rows, seed=seed,
-        )  # fmt: skip
-
     def timed_generation(self, seed: int, n_ids: int, n_rows: int) -> GenerationConfig:
         """The same settings for a comparison of speeds: utterances of so many ids at most, all rows in flight."""
-        return replace(self.generation(seed, False), max_pieces_per_word=n_ids, n_rows=n_rows)
+        return replace(self.config.generation(seed, False), max_pieces_per_word=n_ids, n_rows=n_rows)
 
     def _draw(self, requests: Sequence[Request], seed: int) -> list[list[Generated]]:
         """Samples, request by request."""
         in_words = any(request.queue for request in requests)
-        drawn = iter(generate(self.lm, requests, self.generation(seed, in_words), self.tokenizer.piece_lengths))
+        drawn = iter(generate(self.lm, requests, self.config.generation(seed, in_words), self.tokenizer.piece_lengths))
         return [[next(drawn) for _ in range(request.n_candidates)] for request in requests]
 
     def _candidates(self, drawn: Sequence[Generated], text: str) -> list[Candidate]:

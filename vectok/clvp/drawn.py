@@ -15,7 +15,7 @@ from vectok.frames import frames_of_seconds
 from vectok.language_items import TaskConfig
 from vectok.lm.batches import draw_prompt
 from vectok.lm.data import Utterance
-from vectok.lm.generation import GenerationConfig, Request, generate
+from vectok.lm.generation import Request, generate
 from vectok.lm.model import LanguageModel
 from vectok.lm.sequences import plain_tts_prefix, tts_text
 
@@ -72,16 +72,8 @@ def drawn_copies(
         given = (lm.vocabulary, each.language, prompt, [word.word for word in each.words])
         forced = tts_text(*given) if lm.config.interleaved else (plain_tts_prefix(*given), ())
         requests.append(Request(f"clvp:{each.name}", *forced, config.n_copies))
-    settings = GenerationConfig(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        repetition_penalty=sampling.repetition_penalty,
-        penalty_window=sampling.penalty_window,
-        max_pieces_per_word=sampling.max_word_pieces,
-        n_rows=sampling.n_rows,
-        seed=config.seed,
-    )
     found: dict[str, list[list[int]]] = {}
+    settings = sampling.generation(config.seed, lm.config.interleaved)
     for one in generate(lm, requests, settings) if requests else []:
         if one.pieces:
             found.setdefault(one.item.removeprefix("clvp:"), []).append(one.pieces)
