@@ -72,9 +72,12 @@ def test_length_is_320_samples_a_frame(kind, n_frames):
 def test_alone_and_in_a_batch_alike_and_deterministic(kind):
     vocoder, vectors = small(kind), torch.randn(3, 20, DIM)
     together = vocoder(vectors)
+    in_other_company = vocoder(torch.cat([vectors[:1], torch.randn(2, 20, DIM)]))
+    assert torch.equal(in_other_company[0], together[0]), "the rows beside it changed a row"
     for row in range(3):
         alone = vocoder.synthesize(vectors[row])
-        torch.testing.assert_close(alone, together[row], rtol=1e-3, atol=1e-3 * alone.abs().max().item())
+        # Products of other sizes round in another way, by processor, and the phase adds up what they make of the pitch.
+        torch.testing.assert_close(alone, together[row], rtol=5e-3, atol=5e-3 * alone.abs().max().item())
     assert torch.equal(vocoder.synthesize(vectors[0]), vocoder.synthesize(vectors[0]))
 
 
