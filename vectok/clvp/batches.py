@@ -122,13 +122,15 @@ class ClvpBatches:
         ]
         copies = [self._copies_of(each) if self.config.n_spoilt else () for each in drawn]
         # The model's own copies are joined from words, and so their recording is: nothing else may tell them apart.
-        by_word = [random.random() < self.config.by_word_share or bool(len(own)) for own in copies]
+        by_word = [random.random() < self.config.by_word_share or bool(own) for own in copies]
         right = [pieces_of(words_of(each), each, words) for each, words in zip(drawn, by_word, strict=True)]
         for number in range(self.config.n_spoilt):
             for each, words, own in zip(drawn, by_word, copies, strict=True):
-                spoilt = corrupt(words_of(each), self._others(each, random), random)
-                own_copy = number == 0 and len(own)
-                right.append(list(own[random.integers(len(own))]) if own_copy else pieces_of(spoilt, each, words))
+                if number == 0 and own:
+                    right.append(list(own[random.integers(len(own))]))
+                else:
+                    spoilt = corrupt(words_of(each), self._others(each, random), random)
+                    right.append(pieces_of(spoilt, each, words))
         return ClvpBatch(pad(symbols), pad(right), True)
 
     def _copies_of(self, utterance: Utterance) -> Sequence[Sequence[int]]:

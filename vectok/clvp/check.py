@@ -111,22 +111,28 @@ def translation_retrieval(model: Clvp, found: HeldOut) -> Retrieval:
     return _retrieval(matrices)
 
 
+def _share_farther(
+    model: Clvp, utterances: Sequence[Utterance], true: list[list[int]], copies: Sequence[Sequence[Sequence[int]]]
+) -> float:
+    """Share of all copies that are farther from their utterance's text than its true pieces."""
+    counts = torch.tensor([len(own) for own in copies])
+    texts = latents(model, [model.symbols(utterance.text) for utterance in utterances], "text")
+    cosines = (texts * latents(model, true, "speech")).sum(-1).repeat_interleave(counts)
+    rows = latents(model, [row for own in copies for row in own], "speech")
+    return float(((texts.repeat_interleave(counts, 0) * rows).sum(-1) < cosines).float().mean())
+
+
 def true_over_spoilt(model: Clvp, found: HeldOut) -> float:
     """Share of the spoilt copies that are farther from the text than the utterance itself; chance finds a half."""
-    texts = latents(model, [model.symbols(utterance.text) for utterance in found.utterances], "text")
-    true = (texts * latents(model, [utterance.speech.pieces for utterance in found.utterances], "speech")).sum(-1)
-    rows = [row for copies in found.spoilt for row in copies]
-    spoilt = latents(model, rows, "speech").view(len(texts), -1, texts.shape[1])
-    return float(((texts[:, None] * spoilt).sum(-1) < true[:, None]).float().mean())
+    true = [utterance.speech.pieces for utterance in found.utterances]
+    return _share_farther(model, found.utterances, true, found.spoilt)
 
 
 def true_over_drawn(model: Clvp, found: HeldOut) -> float:
     """Share of the language model's own copies that are farther from the text than the recording, joined alike."""
-    pairs = [(each, copy) for each in found.utterances for copy in found.drawn.get(each.name, ())]
-    texts = latents(model, [model.symbols(each.text) for each, _ in pairs], "text")
-    true = latents(model, [pieces_of(words_of(each), each, True) for each, _ in pairs], "speech")
-    drawn = latents(model, [copy for _, copy in pairs], "speech")
-    return float(((texts * drawn).sum(-1) < (texts * true).sum(-1)).float().mean())
+    again = [utterance for utterance in found.utterances if utterance.name in found.drawn]
+    true = [pieces_of(words_of(utterance), utterance, True) for utterance in again]
+    return _share_farther(model, again, true, [found.drawn[utterance.name] for utterance in again])
 
 
 def measure(model: Clvp, found: HeldOut, pairs: Sequence[str]) -> dict[str, float]:

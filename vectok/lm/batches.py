@@ -82,11 +82,11 @@ def collate(drawn: Sequence[TaskSequence], pad: int) -> LMBatch:
 
 def misspelt(found: TaskSequence, vocabulary: Vocabulary, share: float, random: np.random.Generator) -> TaskSequence:
     """The same sequence, of whose characters a share is read as others of its characters; its targets stay right."""
-    ids = np.array(found.ids)
-    places = np.flatnonzero((ids >= vocabulary.first_symbol) & (ids < vocabulary.first_piece))
+    ids = torch.tensor(found.ids)
+    places, read = vocabulary.is_symbol(ids).nonzero()[:, 0].numpy(), ids.numpy().copy()
     hit = places[random.random(len(places)) < share]
-    read = ids.copy()
-    read[hit] = ids[random.choice(places, len(hit))] if len(hit) else ids[hit]
+    if len(hit):
+        read[hit] = ids.numpy()[random.choice(places, len(hit))]
     return found._replace(read=read.tolist())
 
 
