@@ -315,19 +315,27 @@ def test_a_model_without_tts_draws_nothing(utterances):
     assert drawn.drawn_copies(LanguageModel(sizes, VOCABULARY), utterances, utterances, SIZES) == {}
 
 
-def test_the_first_spoilt_copy_is_the_models_where_there_is_one(utterances):
+def test_the_first_spoilt_copy_is_the_models_where_there_is_one(utterances, monkeypatch):
+    joined = []
+
+    def recorded(words, each, by_word):
+        joined.append(by_word)
+        return pieces_of(words, each, by_word)
+
+    monkeypatch.setattr("vectok.clvp.batches.pieces_of", recorded)
     copies = {each.name: [[number % 16] * 3] for number, each in enumerate(utterances)}
     config = replace(DATA, pairs=("text",), cut_share=0.0, max_seconds=9.0, by_word_share=0.0)
     by_text = {(each.text, each.pseudo): each for each in utterances if each.language == "en"}
     batches = ClvpBatches([each for each in utterances if each.language == "en"], VOCABULARY, config, copies)
     batch = batches(3)
+    assert joined and all(joined), "a recording beside the model's copy is joined from words, as the copy is"
     rows = [ids[mask].tolist() for ids, mask in zip(*batch.right, strict=True)]
     n = len(batch.left.ids)
     texts = ["".join(VOCABULARY.symbols[i] for i in ids[mask]) for ids, mask in zip(*batch.left, strict=True)]
     for place, text in enumerate(texts):
         own = [by_text[text, pseudo] for pseudo in (False, True)]
         spoken = [pieces_of(words_of(each), each, True) for each in own]
-        assert rows[place] in spoken, "the recording is joined from words, as its copy is"
+        assert rows[place] in spoken
         assert rows[n + place] == copies[own[spoken.index(rows[place])].name][0]
         assert rows[2 * n + place] not in [copies[each.name][0] for each in own], "the second one is spliced"
 

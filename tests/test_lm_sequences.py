@@ -273,14 +273,15 @@ def test_misspelt_characters_are_read_and_the_right_ones_are_asked_for():
 def test_only_written_tasks_are_misspelt_and_padding_is_alike():
     utterances = make_utterances(TOKENIZER)
     config = replace(CONFIG, misspelt_share=0.9, task_shares={"asr": 0.5, "mt": 0.2, "tts": 0.3})
-    batches, n_changed = LMBatches(utterances, VOCABULARY, config), 0
+    batches, n_changed = LMBatches(utterances, VOCABULARY, config), {"asr": 0, "mt": 0}
     for step in range(12):
         ids, weights, read = batches(step)
         differs = ids != read
         tts = ids[:, :1] == VOCABULARY.tag("tts")
         assert not (differs & tts).any() and not (differs & (ids == VOCABULARY.tag("pad"))).any()
         assert torch.equal(batches(step).read, read)
-        n_changed += int(differs.sum())
-    assert n_changed > 20
+        for task in n_changed:
+            n_changed[task] += int((differs & (ids[:, :1] == VOCABULARY.tag(task))).sum())
+    assert min(n_changed.values()) > 20, n_changed
     plain = LMBatches(utterances, VOCABULARY, replace(config, misspelt_share=0.0))
     assert all(torch.equal(plain(step).ids, plain(step).read) for step in range(4))
