@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from tests.synthetic import make_items, make_store
 from vectok import codec_check, tokens
-from vectok.codec import InverseKMeans, InverseKMeansConfig, masked_mean, sinusoids
+from vectok.codec import InverseKMeans, InverseKMeansConfig, masked_mean
 from vectok.codec_data import CodecBatches, CodecDataConfig, CodecSequence, TokenisedStore, collate, corrupt
 from vectok.codec_training import CodecBatch, CodecObjective, masked_mse, ssim
 from vectok.config import stage_parameters
+from vectok.conformer import sinusoids
 from vectok.knn_vc import averages
 from vectok.store import Item, StoreWriter
 from vectok.training import TrainingConfig, fit
@@ -26,7 +27,8 @@ CONFIG = InverseKMeansConfig(
 )  # fmt: skip
 DATA = CodecDataConfig(
     batch_size=4, min_prompt_seconds=0.2, max_prompt_seconds=0.4, min_target_seconds=0.2, max_target_seconds=0.6,
-    real_share=0.5, voices_share=0.0, mask_rate=0.1, replace_rate=0.1, swap_rate=0.0, crossed_share=0.0, seed=3,
+    real_share=0.5, voices_share=0.0, mask_rate=0.1, replace_rate=0.1, swap_rate=0.0, crossed_share=0.0,
+    promptless_share=0.0, seed=3,
 )  # fmt: skip
 
 
@@ -296,6 +298,24 @@ def test_only_utterance_of_a_speaker_gives_prompt_and_target_apart(sources_and_c
         assert len(spoken) == len(target) > 0 and starts == [start] and start >= len(prompt)
 
 
+def test_sequences_without_a_prompt_have_no_voice_to_hit(sources_and_codebook):
+    sources, _ = sources_and_codebook
+    clean = dataclasses.replace(DATA, batch_size=64, mask_rate=0.0, replace_rate=0.0, promptless_share=0.5)
+    batches = CodecBatches(sources, N_CLUSTERS, clean)
+    bare = 0
+    for seed in range(60):
+        drawn = batches._draw(np.random.default_rng(seed))
+        spoken, target, prompt, start = batches._read(drawn, 15, np.random.default_rng(seed))
+        whole = sources[drawn.target.source].store.vectors(drawn.target.utterance)
+        mean = whole.mean(0) if len(prompt) == 0 else 0
+        torch.testing.assert_close(target, whole[start : start + len(target)] - mean, atol=1e-5, rtol=1e-5)
+        bare += len(prompt) == 0
+    assert 18 <= bare <= 42
+    batch = batches(3)
+    found = (~batch.prompt_mask.any(1)).float().mean()
+    assert 0.3 < found < 0.7, "rows without prompts stand beside rows with them"
+
+
 def test_no_utterance_of_enough_length_is_named(sources_and_codebook):
     sources, _ = sources_and_codebook
     with pytest.raises(ValueError, match="no training utterance of 5000 frames"):
@@ -319,9 +339,7 @@ def fit_some(model, batch_at, n_steps, folder, **changes):
 def test_overfits_one_batch(centroids, macaron, tmp_path):
     model, batch = InverseKMeans(dataclasses.replace(CONFIG, macaron=macaron), centroids), make_batch((12, 10), (8, 8))
     mean = masked_mean(batch.prompt, batch.prompt_mask) + masked_mean(model.look_up(batch.tokens), batch.token_mask)
-    moved = (
-        batch.target + (mean - masked_mean(batch.target, batch.token_mask))[:, None]
-    )  # a target of the prompt's mean
+    moved = batch.target + (mean - masked_mean(batch.target, batch.token_mask))[:, None]  # of the prompt's mean
     history = fit_some(model, lambda step: batch._replace(target=moved), 150, tmp_path)
     assert history["mse"].iloc[-1] < 0.1 * history["mse"].iloc[0]
     assert history["ssim"].iloc[-1] < 0.2 * history["ssim"].iloc[0]
@@ -397,6 +415,34 @@ def test_long_utterances_are_the_windows_joined(model):
     torch.testing.assert_close(vectors[:30], vectors_of(model, spoken[:40], prompt)[:30])
     assert torch.equal(vectors, model.reconstruct(spoken, prompt))
     assert model.config.residual == bool(torch.as_tensor(moved).any())
+
+
+def test_a_row_without_a_prompt_is_said_by_tokens_alone(model):
+    """Whatever stands in its padding, whoever is beside it; where the mean is the prompt's, it is zero then."""
+    batch = make_batch((12, 12), (5, 8))
+    bare = batch._replace(prompt_mask=batch.prompt_mask & torch.tensor([[True], [False]]))
+    vectors = run(model, bare)
+    torch.testing.assert_close(vectors[0, :12], run(model, batch)[0, :12], atol=1e-5, rtol=1e-4)
+    empty = batch.prompt[1:, :0], batch.prompt_mask[1:, :0]
+    alone = model(batch.tokens[1:], batch.token_mask[1:], *empty, batch.starts[1:])
+    torch.testing.assert_close(vectors[1:, :12], alone[:, :12], atol=1e-5, rtol=1e-4)
+    if model.config.residual:
+        content = model.look_up(batch.tokens[1:, :12])[0].mean(0)
+        torch.testing.assert_close(vectors[1, :12].mean(0), content, atol=1e-5, rtol=1e-4)
+
+
+def test_guidance_goes_on_from_what_tokens_say_to_what_the_prompt_adds(model):
+    spoken, prompt = torch.randint(0, N_CLUSTERS, (30,)), torch.randn(40, DIM)
+    plain = model.reconstruct(spoken, prompt)
+    mask, none = torch.ones(1, 30, dtype=torch.bool), torch.zeros(1, 0, dtype=torch.bool)
+    bare = model(spoken[None], mask, prompt[None, :0], none)[0].detach()
+    model.config = dataclasses.replace(model.config, guidance=1.5)
+    moved = plain - (prompt.mean(0) if model.config.residual else 0) - bare
+    torch.testing.assert_close(model.reconstruct(spoken, prompt), plain + 1.5 * moved, atol=1e-4, rtol=1e-4)
+    assert moved.abs().max() > 1e-2
+    if model.config.residual:
+        mean = model.reconstruct(spoken, prompt).mean(0) - model.centroids[spoken].mean(0)
+        torch.testing.assert_close(mean, prompt.mean(0), atol=1e-4, rtol=1e-4)
 
 
 def vectors_of(model, spoken, prompt):

@@ -8,6 +8,8 @@ say; where every language has one voice, a Conformer that sets it reads the voic
 of the channels; no token and no prompt knows it, so the output gets a learnt term for it.
 *Deviation* (flag ``retrieval``): each token also brings the prompt's own frames nearest to its centroid, averaged as in
 kNN-VC (arXiv 2305.18975). A Conformer that has heard few voices learns to copy sooner than to infer.
+*Deviation* (``guidance``): where each language has one voice, tokens tell the voice too. What the model says of the
+tokens without any prompt is that voice; the output moves away from it (classifier-free guidance, arXiv 2207.12598).
 """
 
 import json
@@ -19,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vectok.conformer import Conformer, ConformerConfig, pack, reorder
+from vectok.conformer import Conformer, ConformerConfig, pack, reorder, sinusoids
 from vectok.folders import replacing
 from vectok.knn_vc import averages
 
@@ -46,6 +48,8 @@ class InverseKMeansConfig:
             learnt gain of each channel.
         positions: A learnt term of the output for the frame's place in its utterance; for encoders such as Whisper,
             that add absolute positions to their input.
+        guidance: How far :meth:`InverseKMeans.reconstruct` goes from what tokens say without a prompt towards what
+            they say with it, and beyond: 0 ends there. For models that were trained with empty prompts too.
         window_frames: Longest stretch of tokens, and of prompt, that goes through the Conformer at once in
             :meth:`InverseKMeans.reconstruct`: about what it was trained on.
         overlap_frames: Frames that two such stretches share and cross-fade.
@@ -63,6 +67,7 @@ class InverseKMeansConfig:
     residual: bool
     retrieval: bool = False
     positions: bool = False
+    guidance: float = 0.0
     window_frames: int = 300
     overlap_frames: int = 50
 
@@ -90,20 +95,6 @@ def masked_mean(
     """
     kept = sequence.masked_fill(~mask[..., None], 0.0)
     return kept.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-
-
-def sinusoids(places: Int[Tensor, "batch frames"], dim: int) -> Float[Tensor, "batch frames dim"]:
-    r"""Sines, then cosines, of :math:`t \cdot 10000^{-i / (d/2 - 1)}`, as Whisper's encoder adds them to its input.
-
-    Example:
-        >>> sinusoids(torch.tensor([[0, 1]]), 4)
-        tensor([[[0.0000e+00, 0.0000e+00, 1.0000e+00, 1.0000e+00],
-                 [8.4147e-01, 1.0000e-04, 5.4030e-01, 1.0000e+00]]])
-    """
-    half = dim // 2
-    rates = 10_000.0 ** (-torch.arange(half, device=places.device) / max(1, half - 1))
-    angles = places[..., None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class InverseKMeans(nn.Module):
@@ -169,7 +160,7 @@ class InverseKMeans(nn.Module):
             tokens: Cluster ids, 50 a second; ``n_clusters`` for a masked one.
             token_mask: True where a token is real; False is padding, whose value is never used.
             prompt: Standardised vectors of the target speaker, from any utterance.
-            prompt_mask: True where a prompt frame is real.
+            prompt_mask: True where a prompt frame is real; a row may have none, whose mean then is 0.
             starts: Where in its utterance the first token of each row stands, in frames; zero when not given.
         """
         tokens = tokens.masked_fill(~token_mask, 0)
@@ -190,13 +181,14 @@ class InverseKMeans(nn.Module):
     def _said_by_prompt(
         self, tokens: Tensor, centroids: Tensor, prompt: Tensor, prompt_mask: Tensor
     ) -> Float[Tensor, "batch frames dim"]:
-        """How the prompt's voice says each token; a masked token is its own, empty, centroid."""
-        masked = (tokens == self.config.n_clusters)[..., None]
-        rows = tokens.masked_fill(masked[..., 0], 0)[..., None].expand(-1, -1, self.config.vector_dim)
+        """How the prompt's voice says each token; its centroid, where it is masked or the prompt is empty."""
+        masked = tokens == self.config.n_clusters
+        rows = tokens.masked_fill(masked, 0)[..., None].expand(-1, -1, self.config.vector_dim)
         with torch.autocast(prompt.device.type, enabled=False):  # neighbours must not depend on the rounding of bf16
             prompt = prompt.float() - masked_mean(prompt.float(), prompt_mask)[:, None]
             found = averages(self.centroids, prompt, prompt_mask)
-        return torch.where(masked, centroids, found.gather(1, rows))
+        unsaid = masked | ~prompt_mask.any(1, keepdim=True)
+        return torch.where(unsaid[..., None], centroids, found.gather(1, rows))
 
     def _of_places(self, tokens: Tensor, starts: Tensor | None) -> Float[Tensor, "batch frames dim"]:
         """The output's term for each frame's place in its utterance."""
@@ -224,7 +216,9 @@ class InverseKMeans(nn.Module):
     def reconstruct(
         self, tokens: Int[Tensor, " frames"], prompt: Float[Tensor, "prompt dim"]
     ) -> Float[Tensor, "frames dim"]:
-        """Vectors of one utterance of any length, in overlapping windows that are cross-faded.
+        r"""Vectors of one utterance of any length, in overlapping windows that are cross-faded.
+
+        .. math:: \hat x_t(s, p) + w\, (\hat x_t(s, p) - \bar p - \hat x_t(s, \emptyset)), \quad w = \text{guidance}
 
         Arguments:
             tokens: Cluster ids of the source utterance.
@@ -237,15 +231,26 @@ class InverseKMeans(nn.Module):
         near = prompt[:window]
         vectors = torch.zeros(len(tokens), self.config.vector_dim, device=prompt.device)
         weights = torch.zeros(len(tokens), 1, device=prompt.device)
-        near_mask = torch.ones(1, len(near), dtype=torch.bool, device=prompt.device)
         for start in range(0, max(1, len(tokens) - overlap), window - overlap):
             part = tokens[start : start + window].long()[None]
-            mask, starts = torch.ones_like(part, dtype=torch.bool), torch.tensor([start], device=part.device)
             weight = _fade(part.shape[1], overlap).to(prompt.device)
-            vectors[start : start + window] += weight * self(part, mask, near[None], near_mask, starts)[0]
+            vectors[start : start + window] += weight * self._guided(part, near, start)
             weights[start : start + window] += weight
         moved = prompt.mean(0) - near.mean(0) if self.config.residual else 0.0
         return vectors / weights + moved
+
+    def _guided(self, tokens: Tensor, prompt: Tensor, start: int) -> Float[Tensor, "frames dim"]:
+        """One window, with its prompt and, where there is guidance, without any."""
+        weight, n_rows = self.config.guidance, 2 if self.config.guidance else 1
+        mask = torch.ones(n_rows, tokens.shape[1], dtype=torch.bool, device=tokens.device)
+        prompt_mask = torch.zeros(n_rows, len(prompt), dtype=torch.bool, device=tokens.device)
+        prompt_mask[0] = True
+        starts, prompts = torch.full((n_rows,), start, device=tokens.device), prompt.expand(n_rows, -1, -1)
+        vectors = self(tokens.expand(n_rows, -1), mask, prompts, prompt_mask, starts)
+        if not weight:
+            return vectors[0]
+        mean = prompt.mean(0) if self.config.residual else 0.0
+        return vectors[0] + weight * (vectors[0] - mean - vectors[1])
 
     def _check(self, tokens: Tensor, prompt: Tensor) -> None:
         if not len(tokens) or not len(prompt):

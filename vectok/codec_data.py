@@ -44,6 +44,8 @@ class CodecDataConfig:
             by frame in step with the target, where there is one: conversion itself, learnt.
         crossed_share: Share of the sequences whose target is somebody else's utterance, moved into the prompt's voice
             by kNN-VC (*Deviation*: :class:`VoicePools`).
+        promptless_share: Share of the other sequences that have no prompt, and a target without its utterance's mean:
+            what tokens say by themselves, for the guidance of :meth:`vectok.codec.InverseKMeans.reconstruct`.
         seed: Of everything that is drawn.
     """
 
@@ -58,6 +60,7 @@ class CodecDataConfig:
     replace_rate: float
     swap_rate: float
     crossed_share: float
+    promptless_share: float
     seed: int
 
 
@@ -199,6 +202,8 @@ class CodecBatches:
         vectors = self._vectors(target, start, n_frames)
         if drawn.crossed and target.speaker != prompt.speaker:
             vectors = self._pools.move(vectors, self._vectors(target).mean(0), prompt.speaker)
+        elif self.config.promptless_share and random.random() < self.config.promptless_share:
+            vectors, n_prompt = vectors - self._vectors(target).mean(0), 0
         return CodecSequence(tokens, vectors, self._vectors(prompt, prompt_start, n_prompt), start)
 
     def _spoken(self, target: _Utterance, random: np.random.Generator) -> _Utterance:

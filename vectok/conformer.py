@@ -192,3 +192,17 @@ def reorder(
 ) -> Float[Tensor, "batch places dim"]:
     """Frames of each row in the given order, or a part of them."""
     return hidden.gather(1, order[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def sinusoids(places: Int[Tensor, "batch frames"], dim: int) -> Float[Tensor, "batch frames dim"]:
+    r"""Sines, then cosines, of :math:`t \cdot 10000^{-i / (d/2 - 1)}`, as Whisper's encoder adds them to its input.
+
+    Example:
+        >>> sinusoids(torch.tensor([[0, 1]]), 4)
+        tensor([[[0.0000e+00, 0.0000e+00, 1.0000e+00, 1.0000e+00],
+                 [8.4147e-01, 1.0000e-04, 5.4030e-01, 1.0000e+00]]])
+    """
+    half = dim // 2
+    rates = 10_000.0 ** (-torch.arange(half, device=places.device) / max(1, half - 1))
+    angles = places[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -43,12 +43,12 @@ def averages(
 ) -> Float[Tensor, "batch clusters dim"]:
     r"""The same with k = 4 for a batch of small pools: :math:`y_{bk} = \frac14 \sum_{j \in N_4(b, k)} p_{bj}`.
 
-    All frames of a pool that has fewer than four.
+    All frames of a pool that has fewer than four; zeros of one that has none.
 
     Arguments:
         sources: Vectors that all pools are asked for.
         pools: Padded; what stands in padding is never read.
-        mask: True where a frame is real, one of each pool at least.
+        mask: True where a frame is real.
     Example:
         >>> pools = torch.tensor([[[5.0, 0.0], [0.0, 1.0], [0.0, 9.0]]])
         >>> averages(torch.tensor([[0.0, 1.0]]), pools, torch.tensor([[True, False, True]]))
@@ -58,4 +58,4 @@ def averages(
     cosines = functional.normalize(sources, dim=-1) @ functional.normalize(pools, dim=-1).transpose(1, 2)
     found = cosines.masked_fill(~mask[:, None], -torch.inf).topk(min(DEFAULT_NEIGHBOURS, pools.shape[1]), dim=-1)
     chosen = torch.zeros_like(cosines).scatter_(-1, found.indices, torch.isfinite(found.values).to(cosines.dtype))
-    return chosen / chosen.sum(-1, keepdim=True) @ pools
+    return chosen / chosen.sum(-1, keepdim=True).clamp(min=1) @ pools
