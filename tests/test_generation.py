@@ -329,6 +329,52 @@ def test_greedy_text_is_that_of_transformers(model):
         assert written.stopped == (END in whole[0, len(prefix) :].tolist())
 
 
+def test_drafts_are_the_same_in_any_company_and_the_first_is_greedy(model, monkeypatch):
+    heard = [Heard("en", [1, 2, 3, 9]), Heard("en", [5, 6]), Heard("en", [7, 8, 1])]
+    drafts = WritingConfig(max_symbols=8, n_drafts=5, temperature=1.5, seed=3)
+    shown = []
+    monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
+    greedy = transcribe(model, heard, WritingConfig(max_symbols=8), True)
+    assert transcribe(model, heard, drafts, True) == greedy
+    together = shown[-3:]
+    assert all(len(set(texts)) > 1 for texts in together), "drafts of one text differ"
+    for one, texts in zip(reversed(heard), reversed(together), strict=True):
+        transcribe(model, [one], replace(drafts, n_rows=2), True)
+        assert shown[-1] == texts
+    transcribe(model, heard, replace(drafts, seed=4), True)
+    assert shown[-3:] != together
+
+
+def test_cold_drafts_are_greedy(model, monkeypatch):
+    """Where the greedy rule and the likeliest of reading and writing agree, drafts at no temperature are all alike."""
+    shown = []
+    monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
+    prefixes = [[7, 10, 12, 13, 4, 11], [7, 10, 14, 4, 11]]
+    write(model, prefixes, WritingConfig(max_symbols=10, n_drafts=3, temperature=1e-4))
+    assert len(shown) == 2 and all(len(set(texts)) == 1 for texts in shown), shown
+
+
+def test_drafts_write_as_often_as_the_model_believes(model, monkeypatch):
+    """All symbols together against reading on: a share of .25 is drawn a quarter of the time."""
+
+    def step(self, ids):
+        scores = torch.full((len(ids), VOCABULARY.n_ids), -30.0)
+        first = VOCABULARY.first_symbol
+        scores[:, first : first + 2] = np.log(0.125)
+        scores[:, VOCABULARY.first_piece] = np.log(0.75)
+        return scores
+
+    monkeypatch.setattr(Decoder, "step", step)
+    shown = []
+    monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
+    config = WritingConfig(n_drafts=400, temperature=1.0, max_symbols_per_piece=1, max_symbols=0)
+    stream = VOCABULARY.encode_pieces([3] * 8)
+    write(model, [[3, 4]], config, [stream])
+    lengths = [len(text) for text in shown[0][1:]]
+    assert np.mean(lengths) == pytest.approx(8 * 0.25, rel=0.12)
+    assert len(shown[0][0]) == 0, "the greedy draft never writes below its threshold"
+
+
 def test_transcripts_need_pieces(model):
     with pytest.raises(ValueError, match=r"utterances \[1\]"):
         transcribe(model, [Heard("en", [1]), Heard("en", [])], WritingConfig(), True)

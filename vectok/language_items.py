@@ -21,6 +21,8 @@ class TaskConfig:
         max_word_pieces: A word that runs on is cut there.
         max_pieces: An utterance of the plain form is cut there.
         max_symbols: A transcript's end or a translation that runs on is cut there.
+        n_drafts: Drafts of a transcript or a translated text; the one that differs least from all is taken.
+        draft_temperature: Of the drafts beyond the first, greedy one.
         style_seconds: Of a style prompt that the LM is shown.
         n_rows: Candidates in flight; it changes the speed alone.
     """
@@ -32,6 +34,8 @@ class TaskConfig:
     max_word_pieces: int = 60
     max_pieces: int = 1000
     max_symbols: int = 200
+    n_drafts: int = 8
+    draft_temperature: float = 0.7
     style_seconds: float = 3.0
     n_rows: int = 64
 

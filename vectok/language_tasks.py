@@ -140,7 +140,12 @@ class LanguageTasks:
 
     def writing_config(self) -> writing.WritingConfig:
         """Settings of :func:`vectok.lm.writing.write`."""
-        return writing.WritingConfig(max_symbols=self.config.max_symbols, n_rows=self.config.n_rows)
+        return writing.WritingConfig(
+            max_symbols=self.config.max_symbols,
+            n_rows=self.config.n_rows,
+            n_drafts=self.config.n_drafts,
+            temperature=self.config.draft_temperature,
+        )
 
     def translate(self, heard: Sequence[Heard], n_candidates: int, seed: int) -> list[list[Candidate]]:
         """Candidates of each translation: through texts in the interleaved form, straight in the plain one.
