@@ -256,6 +256,20 @@ def test_targets_of_speed_bits_and_recognition():
     assert "30.0 [20.0, 36.0]" in page
 
 
+@pytest.mark.parametrize("high, met", [(-0.5, True), (0.5, False)])
+def test_clvp_is_held_against_the_first_candidate_over_all_texts(high, met):
+    """The curve's few texts stand beside; neither its interval nor other conditions or metrics decide."""
+    rows = [
+        ("table3_tts", "tts", "tts_first", "all seen", "cer", -3.0, -5.5, high, 0.01, 0.01, 100),
+        ("table3_tts", "tts", "tts_first", "all seen", "scs", -3.0, -5.5, -1.0, 0.01, 0.01, 100),
+        ("table3_tts", "tts", "tts_first", "en seen", "cer", 9.0, 8.0, 10.0, 0.01, 0.01, 20),
+        ("clvp_curve", "clvp", "random", "16 candidates, 20 texts", "cer", 1.25, -1.0, 3.0, 0.5, 0.5, 20),
+    ]
+    (found,) = language_targets.evaluate({}, language_tables.corrected(rows))
+    assert found.met == met
+    assert found.measured.startswith("-3.00 [-5.50, ") and "+1.25 [-1.00, +3.00], 20 texts" in found.measured
+
+
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     """The tiny models over a synthetic store of two languages."""
