@@ -87,17 +87,16 @@ def write(
     rows = [_Text(*each, draft) for each in zip(prefixes, given, strict=True) for draft in range(config.n_drafts)]
 
     def advance(active: list[_Text], scores: Float[Tensor, "rows vocab"]) -> None:
-        reading = _read_or_write(active, scores.log_softmax(-1), is_symbol, config)
-        last = _choose(active, scores.masked_fill(~(is_symbol | is_end), -torch.inf), config)
-        for row, symbol, final in zip(active, reading, last, strict=True):
+        for row, chosen in zip(active, _choose(active, scores.log_softmax(-1), is_symbol, is_end, config), strict=True):
             row.n_drawn += 1
+            writes = chosen is not None and chosen != vocabulary.tag("end")
             if row.given:
-                writes = symbol is not None and row.n_run < config.max_symbols_per_piece
-                _take(row, symbol if writes else row.given.popleft(), writes)
-            elif final == vocabulary.tag("end") or row.n_run >= config.max_symbols:
-                row.done, row.stopped = True, final == vocabulary.tag("end")
+                writes = writes and row.n_run < config.max_symbols_per_piece
+                _take(row, chosen if writes else row.given.popleft(), writes)
+            elif not writes or row.n_run >= config.max_symbols:
+                row.done, row.stopped = True, not writes
             else:
-                _take(row, final, True)
+                _take(row, chosen, True)
 
     decode(model, rows, advance, config.n_rows)
     drafts = [Written(vocabulary.decode_text(row.symbols), row.stopped) for row in rows]
@@ -117,28 +116,29 @@ def consensus(texts: Sequence[str]) -> int:
     return int(np.argmin([sum(Levenshtein.distance(text, other) for other in texts) for text in texts]))
 
 
-def _choose(active: Sequence[_Text], scores: Float[Tensor, "rows choices"], config: WritingConfig) -> list[int]:
-    """The likeliest id of each row; of drafts beyond the first one that is drawn."""
-    chosen = scores.argmax(-1).tolist()
+def _choose(
+    active: Sequence[_Text],
+    logs: Float[Tensor, "rows vocab"],
+    is_symbol: Bool[Tensor, " vocab"],
+    is_end: Bool[Tensor, " vocab"],
+    config: WritingConfig,
+) -> list[int | None]:
+    """What each row writes, or None to read on: likeliest in its first draft, drawn in the others.
+
+    While there is something to read, all that is no symbol is one choice, reading on; behind it, ``<end>`` is.
+    """
+    reading = torch.tensor([bool(row.given) for row in active], device=logs.device)[:, None]
+    written = logs.masked_fill(~(is_symbol | (is_end & ~reading)), -torch.inf)
+    reads = logs.masked_fill(is_symbol, -torch.inf).logsumexp(-1, keepdim=True).masked_fill(~reading, -torch.inf)
+    n_ids, likeliest, on = logs.shape[1], written.argmax(-1).tolist(), reads[:, 0].exp().tolist()
+    chosen = [one if share < 1 - config.threshold else n_ids for one, share in zip(likeliest, on, strict=True)]
     if drawn := [place for place, row in enumerate(active) if row.draft]:
         noises = [sampling.noise(config.seed, active[at].key, active[at].draft, active[at].n_drawn) for at in drawn]
-        shares = sampling.softmax(scores[drawn].double().cpu().numpy() / config.temperature)
+        choices = torch.cat([written, reads], -1)[drawn].double().cpu().numpy()
+        shares = sampling.softmax(choices / config.temperature)
         for place, one in zip(drawn, sampling.draw(shares, np.array(noises)).tolist(), strict=True):
             chosen[place] = one
-    return chosen
-
-
-def _read_or_write(
-    active: Sequence[_Text], logs: Float[Tensor, "rows vocab"], is_symbol: Bool[Tensor, " vocab"], config: WritingConfig
-) -> list[int | None]:
-    """The symbol that each row writes before it reads on, or None: all that is no symbol counts as one choice."""
-    symbols = logs.masked_fill(~is_symbol, -torch.inf)
-    reads = logs.masked_fill(is_symbol, -torch.inf).logsumexp(-1, keepdim=True)
-    n_ids, shares = logs.shape[1], symbols.exp().sum(-1).tolist()
-    chosen, likeliest = _choose(active, torch.cat([symbols, reads], -1), config), symbols.argmax(-1).tolist()
-    greedy = [best if share > config.threshold else None for best, share in zip(likeliest, shares, strict=True)]
-    drawn = [one if one < n_ids else None for one in chosen]
-    return [other if row.draft else own for row, own, other in zip(active, greedy, drawn, strict=True)]
+    return [one if one < n_ids else None for one in chosen]
 
 
 def _take(row: _Text, chosen: int, written: bool) -> None:
