@@ -413,6 +413,7 @@ def test_long_utterances_are_the_windows_joined(model):
     torch.testing.assert_close(model.reconstruct(spoken[:40], prompt), vectors_of(model, spoken[:40], prompt))
     moved = prompt.mean(0) - prompt[:40].mean(0) if model.config.residual else 0
     torch.testing.assert_close(vectors[:30], vectors_of(model, spoken[:40], prompt)[:30])
+    torch.testing.assert_close(vectors[70:], vectors_of(model, spoken[60:], prompt, 60)[10:])
     assert torch.equal(vectors, model.reconstruct(spoken, prompt))
     assert model.config.residual == bool(torch.as_tensor(moved).any())
 
@@ -426,6 +427,10 @@ def test_a_row_without_a_prompt_is_said_by_tokens_alone(model):
     empty = batch.prompt[1:, :0], batch.prompt_mask[1:, :0]
     alone = model(batch.tokens[1:], batch.token_mask[1:], *empty, batch.starts[1:])
     torch.testing.assert_close(vectors[1:, :12], alone[:, :12], atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        model.gain += 100.0
+    torch.testing.assert_close(run(model, bare)[1, :12], vectors[1, :12], atol=1e-5, rtol=1e-4)
+    assert (run(model, bare)[0, :12] - vectors[0, :12]).abs().max() > 1, "only what a prompt says has a gain"
     if model.config.residual:
         content = model.look_up(batch.tokens[1:, :12])[0].mean(0)
         torch.testing.assert_close(vectors[1, :12].mean(0), content, atol=1e-5, rtol=1e-4)
@@ -445,12 +450,12 @@ def test_guidance_goes_on_from_what_tokens_say_to_what_the_prompt_adds(model):
         torch.testing.assert_close(mean, prompt.mean(0), atol=1e-4, rtol=1e-4)
 
 
-def vectors_of(model, spoken, prompt):
+def vectors_of(model, spoken, prompt, start=0):
     """One window by hand: the first 40 prompt frames, the mean of all."""
     near = prompt[:40]
     masks = torch.ones(1, len(spoken), dtype=torch.bool), torch.ones(1, len(near), dtype=torch.bool)
     moved = prompt.mean(0) - near.mean(0) if model.config.residual else 0
-    return model(spoken[None], masks[0], near[None], masks[1])[0].detach() + moved
+    return model(spoken[None], masks[0], near[None], masks[1], torch.tensor([start]))[0].detach() + moved
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 39, 40, 41, 50, 51, 70, 71])

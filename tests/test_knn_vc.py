@@ -51,3 +51,9 @@ def test_batched_averages_are_those_of_each_pool_alone():
     for row, length in enumerate(lengths):
         expected = knn_vc.convert(sources, pools[row, :length], min(4, length))
         torch.testing.assert_close(found[row], expected)
+
+
+def test_a_pool_without_frames_averages_to_zero():
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    found = knn_vc.averages(torch.randn(4, 2), torch.randn(2, 3, 2), mask)
+    assert torch.equal(found[1], torch.zeros(4, 2)) and torch.isfinite(found).all() and found[0].any()

@@ -262,6 +262,7 @@ def test_clvp_is_held_against_the_first_candidate_over_all_texts(high, met):
     rows = [
         ("table3_tts", "tts", "tts_first", "all seen", "cer", -3.0, -5.5, high, 0.01, 0.01, 100),
         ("table3_tts", "tts", "tts_first", "all seen", "scs", -3.0, -5.5, -1.0, 0.01, 0.01, 100),
+        ("table3_tts", "tts", "ground_truth", "all seen", "cer", 30.0, 25.0, 35.0, 0.01, 0.01, 100),
         ("table3_tts", "tts", "tts_first", "en seen", "cer", 9.0, 8.0, 10.0, 0.01, 0.01, 20),
         ("clvp_curve", "clvp", "random", "16 candidates, 20 texts", "cer", 1.25, -1.0, 3.0, 0.5, 0.5, 20),
     ]
