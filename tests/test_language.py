@@ -10,6 +10,7 @@ from tests.tiny_language import make_all, make_language_parts, make_vocabulary
 from tests.tiny_system import ToyEncoder, speech
 from vectok import audio, cli, language, language_checks, release
 from vectok.language_items import Line
+from vectok.lm import writing
 from vectok.lm.model import LanguageModel
 
 
@@ -98,6 +99,19 @@ def test_continue_goes_on_where_the_recording_ends(system):
 def test_transcribe_gives_text_of_known_symbols(system):
     text = system.transcribe(speech(16_000, 5), "en")
     assert set(text) <= set(system.tasks.lm.vocabulary.symbols)
+
+
+def test_what_is_heard_several_times_is_read_once(system, monkeypatch):
+    pieces, languages = [[1, 2, 3], [4, 5], [1, 2, 3], [1, 2, 3]], ["en", "es", "en", "es"]
+    alone = [system.tasks.transcribe([own], [code])[0] for own, code in zip(pieces, languages, strict=True)]
+    lengths, write = [], writing.transcribe
+
+    def counting(model, heard, config, interleaved):
+        lengths.append(len(heard))
+        return write(model, heard, config, interleaved)
+
+    monkeypatch.setattr(writing, "transcribe", counting)
+    assert system.tasks.transcribe(pieces, languages) == alone and lengths == [3]
 
 
 def test_translate_says_what_the_model_wrote(system, monkeypatch):

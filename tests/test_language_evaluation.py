@@ -309,6 +309,9 @@ def test_takes_become_rows_clips_and_scores(studio, tmp_path):
     assert len(floor) and (floor["clip_x"] != floor["clip_y"]).all() and (floor["text_x"] == floor["text_y"]).all()
     requests = language_rows.requests_of(rows, {})
     assert len({request.clip for request in requests}) == len(requests)
+    wants = {request.clip: request.wants for request in requests}
+    with_and_without = rows[rows["system"].isin(["tts", "tts_first"])]
+    assert all("distillmos" in wants[clip] for clip in with_and_without["clip"]), "CLVP on and off, by the same scores"
     for clip in rows["clip"].unique():
         audio = language_takes.synthesise(studio.parts, played.takes, clip)
         assert len(audio) and torch.isfinite(audio).all()

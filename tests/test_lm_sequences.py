@@ -12,7 +12,7 @@ from tests.spoken import make_tokenizer, make_utterances, make_vocabulary
 from tests.synthetic import make_store
 from vectok.alignment import AlignedWord, Alignments, save
 from vectok.lm import batches, check, data, sequences
-from vectok.lm.batches import LMBatches, LMDataConfig, SequenceMaker, misspelt
+from vectok.lm.batches import LMBatches, LMDataConfig, SequenceMaker, misread
 from vectok.lm.sequences import Speech, SpokenWord, TaskSequence
 from vectok.tokens import TokenTable, save_tokens
 
@@ -254,34 +254,41 @@ def test_held_out_sequences_say_the_same_speech_to_other_words():
         assert sum(right.weights) == sum(wrong.weights) and set(right.weights) == {0.0, 1.0}
 
 
-def test_misspelt_characters_are_read_and_the_right_ones_are_asked_for():
+def test_misread_ids_are_read_and_the_right_ones_are_asked_for():
     random = np.random.default_rng(0)
     found = sequences.asr(VOCABULARY, "en", Speech([1, 2, 3, 4] * 5, list(range(1, 21))), ALIGNED, 4, 0.25)
-    places = [place for place, i in enumerate(found.ids) if VOCABULARY.first_symbol <= i < VOCABULARY.first_piece]
+    is_symbol = VOCABULARY.is_symbol(torch.tensor(found.ids))
+    places = is_symbol.nonzero()[:, 0].tolist()
     symbols = {found.ids[place] for place in places}
     changed = 0
     for _ in range(40):
-        spoilt = misspelt(found, VOCABULARY, 0.5, random)
+        spoilt = misread(found, is_symbol, 0.5, random)
         assert spoilt.ids == found.ids and spoilt.weights == found.weights
         others = [place for place, (one, two) in enumerate(zip(spoilt.read, found.ids, strict=True)) if one != two]
         assert set(others) <= set(places) and {spoilt.read[place] for place in places} <= symbols
         changed += len(others)
     assert 0.2 < changed / (40 * len(places)) < 0.5, "half are drawn, some of them for themselves"
-    assert misspelt(found, VOCABULARY, 0.0, random).read == found.ids
+    assert misread(found, is_symbol, 0.0, random).read == found.ids
+    twice = misread(spoilt, ~is_symbol, 1.0, random)
+    assert [twice.read[place] for place in places] == [spoilt.read[place] for place in places], "the first stays"
+    assert twice.read != spoilt.read and twice.ids == found.ids
 
 
-def test_only_written_tasks_are_misspelt_and_padding_is_alike():
+@pytest.mark.parametrize(("share", "tasks"), [("misspelt_share", {"asr", "mt"}), ("misheard_share", {"asr"})])
+def test_only_what_is_read_in_use_is_misread_and_padding_is_alike(share: str, tasks: set[str]):
     utterances = make_utterances(TOKENIZER)
-    config = replace(CONFIG, misspelt_share=0.9, task_shares={"asr": 0.5, "mt": 0.2, "tts": 0.3})
-    batches, n_changed = LMBatches(utterances, VOCABULARY, config), {"asr": 0, "mt": 0}
+    config = replace(CONFIG, task_shares={"asr": 0.5, "mt": 0.2, "tts": 0.3})
+    batches, n_changed = LMBatches(utterances, VOCABULARY, replace(config, **{share: 0.9})), dict.fromkeys(tasks, 0)
     for step in range(12):
         ids, weights, read = batches(step)
         differs = ids != read
-        tts = ids[:, :1] == VOCABULARY.tag("tts")
-        assert not (differs & tts).any() and not (differs & (ids == VOCABULARY.tag("pad"))).any()
+        kind = VOCABULARY.is_symbol(ids) if share == "misspelt_share" else ids >= VOCABULARY.first_piece
+        assert not (differs & ~kind).any()
+        for task in ("tts", "asr", "mt"):
+            n_here = int((differs & (ids[:, :1] == VOCABULARY.tag(task))).sum())
+            assert task in tasks or not n_here, task
+            n_changed[task] = n_changed.get(task, 0) + n_here
         assert torch.equal(batches(step).read, read)
-        for task in n_changed:
-            n_changed[task] += int((differs & (ids[:, :1] == VOCABULARY.tag(task))).sum())
-    assert min(n_changed.values()) > 20, n_changed
-    plain = LMBatches(utterances, VOCABULARY, replace(config, misspelt_share=0.0))
+    assert min(n_changed[task] for task in tasks) > 20, n_changed
+    plain = LMBatches(utterances, VOCABULARY, config)
     assert all(torch.equal(plain(step).ids, plain(step).read) for step in range(4))

@@ -34,7 +34,7 @@ class TaskConfig:
     max_word_pieces: int = 60
     max_pieces: int = 1000
     max_symbols: int = 200
-    n_drafts: int = 8
+    n_drafts: int = 4
     draft_temperature: float = 0.7
     style_seconds: float = 3.0
     n_rows: int = 64

@@ -125,10 +125,12 @@ class LanguageTasks:
         return Request(line.key, sequences.plain_tts_prefix(*arguments), (), n_candidates)
 
     def transcribe(self, pieces: Sequence[Sequence[int]], languages: Sequence[str]) -> list[str]:
-        """Texts of utterances, each given as its pieces."""
-        heard = [writing.Heard(language, own) for language, own in zip(languages, pieces, strict=True)]
-        found = writing.transcribe(self.lm, heard, self.writing_config(), self.lm.config.interleaved)
-        return [each.text.strip() for each in found]
+        """Texts of utterances, each given as its pieces; what stands there several times is read once."""
+        heard = [writing.Heard(language, tuple(own)) for language, own in zip(languages, pieces, strict=True)]
+        different = list(dict.fromkeys(heard))
+        found = writing.transcribe(self.lm, different, self.writing_config(), self.lm.config.interleaved)
+        texts = {each: written.text.strip() for each, written in zip(different, found, strict=True)}
+        return [texts[each] for each in heard]
 
     def translate_texts(self, texts: Sequence[str], sources: Sequence[str], targets: Sequence[str]) -> list[str]:
         """Translations of normalised texts."""

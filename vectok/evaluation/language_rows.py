@@ -11,7 +11,7 @@ from vectok.evaluation.scoring import NARROW, Request
 from vectok.evaluation.systems import Clip
 
 TTS, S2ST, CONTINUATION, SEEDS = "table3_tts", "table4_s2st", "continuation", "tts_seeds"
-RATED = ("ground_truth", "tokens", "tts", "style_transfer", "s2st", "continuation", "unigram")
+RATED = ("ground_truth", "tokens", "tts", "tts_first", "style_transfer", "s2st", "continuation", "unigram")
 
 
 SHORTEST_EMBEDDED_SECONDS = 0.5  # a speaker encoder has nothing to say of less

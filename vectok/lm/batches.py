@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vectok.frames import FRAME_RATE_HZ
@@ -39,6 +39,8 @@ class LMDataConfig:
         max_cut_words: Words of a cut, at most.
         misspelt_share: Of the characters that asr and mt sequences read, replaced by others of the same sequence. What
             counts stays right (*Deviation*: in use the model reads what it wrote, mistakes included).
+        misheard_share: Of the pieces that asr sequences read, replaced by others of the same sequence (*Deviation*: so
+            that the model cannot know an utterance by some of its pieces, and write it from memory).
         seed: Of everything that is drawn.
     """
 
@@ -55,12 +57,13 @@ class LMDataConfig:
     max_cut_words: int
     seed: int
     misspelt_share: float = 0.0
+    misheard_share: float = 0.0
 
 
 class LMBatch(NamedTuple):
     """Right-padded sequences; ``weights[:, i]`` is the weight of predicting ``ids[:, i]``, 0 in padding.
 
-    ``read`` is what the model reads: ``ids``, some of them misspelt.
+    ``read`` is what the model reads: ``ids``, some of them misread.
     """
 
     ids: Int[Tensor, "batch ids"]
@@ -80,13 +83,15 @@ def collate(drawn: Sequence[TaskSequence], pad: int) -> LMBatch:
     return LMBatch(ids, weights, read)
 
 
-def misspelt(found: TaskSequence, vocabulary: Vocabulary, share: float, random: np.random.Generator) -> TaskSequence:
-    """The same sequence, of whose characters a share is read as others of its characters; its targets stay right."""
-    ids = torch.tensor(found.ids)
-    places, read = vocabulary.is_symbol(ids).nonzero()[:, 0].numpy(), ids.numpy().copy()
-    hit = places[random.random(len(places)) < share]
+def misread(
+    found: TaskSequence, places: Bool[Tensor, " ids"], share: float, random: np.random.Generator
+) -> TaskSequence:
+    """The same sequence, of whose ids at ``places`` a share is read as others of them; its targets stay right."""
+    candidates, ids = places.nonzero()[:, 0].numpy(), np.array(found.ids)
+    read = np.array(found.ids if found.read is None else found.read)
+    hit = candidates[random.random(len(candidates)) < share]
     if len(hit):
-        read[hit] = ids.numpy()[random.choice(places, len(hit))]
+        read[hit] = ids[random.choice(candidates, len(hit))]
     return found._replace(read=read.tolist())
 
 
@@ -216,7 +221,7 @@ class LMBatches:
             group = self.pairs[random.integers(len(self.pairs))]
             source, target = (group[place] for place in random.choice(len(group), 2, replace=False))
             if task == "mt":
-                return self._read_ill(self.maker.mt(source, target), random)
+                return self._misspelt(self.maker.mt(source, target), random)
             return self.maker.s2st(source, target)
         pseudo = bool(random.random() < self.config.augmented_share) and bool(self._kinds[True])
         kind = self._kinds[pseudo]
@@ -225,11 +230,15 @@ class LMBatches:
             return self.maker.continuation(utterance)
         spoken = self._cut(utterance, random) if short and random.random() < 0.5 else utterance
         if task == "asr":
-            return self._read_ill(self.maker.asr(spoken), random)
+            return self._misheard(self._misspelt(self.maker.asr(spoken), random), random)
         return self.maker.tts(spoken, self._prompt(utterance, random))
 
-    def _read_ill(self, found: TaskSequence, random: np.random.Generator) -> TaskSequence:
-        return misspelt(found, self.vocabulary, self.config.misspelt_share, random)
+    def _misspelt(self, found: TaskSequence, random: np.random.Generator) -> TaskSequence:
+        return misread(found, self.vocabulary.is_symbol(torch.tensor(found.ids)), self.config.misspelt_share, random)
+
+    def _misheard(self, found: TaskSequence, random: np.random.Generator) -> TaskSequence:
+        pieces = torch.tensor(found.ids) >= self.vocabulary.first_piece
+        return misread(found, pieces, self.config.misheard_share, random)
 
     def _cut(self, utterance: Utterance, random: np.random.Generator) -> Utterance:
         """One to a few consecutive words."""

@@ -43,7 +43,7 @@ class LanguageModelConfig:
     dropout: float = 0.0
     max_positions: int = 4096
     interleaved: bool = True
-    asr_delay: int = 8
+    asr_delay: int = 16
     tasks: tuple[str, ...] = ()
 
 
