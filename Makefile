@@ -35,11 +35,11 @@ ablation: env ## one of them: make ablation NAME=ssim (names: params.yaml, and s
 smoke: env ## the whole pipeline on the committed sample, in a temporary clone
 	$(BIN)/python -m vectok.smoke
 
-test: env ## all tests, the smoke pipeline included
-	$(BIN)/python -m pytest -q --durations=15
+test: test-fast ## all tests, the smoke pipeline included
+	$(BIN)/python -m pytest -q --durations=15 -m slow
 
-test-fast: env ## the tests that take seconds
-	$(BIN)/python -m pytest -q -m "not slow"
+test-fast: env ## the tests that take seconds, on all cores
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 lint: env ## style of library, tests and notebooks
 	$(BIN)/ruff check vectok tests notebooks

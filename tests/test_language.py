@@ -9,7 +9,7 @@ import vectok
 from tests.tiny_language import make_all, make_language_parts, make_vocabulary
 from tests.tiny_system import ToyEncoder, speech
 from vectok import audio, cli, language, language_checks, release
-from vectok.language_items import Line
+from vectok.language_items import Candidate, Line
 from vectok.lm import writing
 from vectok.lm.model import LanguageModel
 
@@ -96,22 +96,33 @@ def test_continue_goes_on_where_the_recording_ends(system):
     assert 0 < len(spoken.audio) <= 8_000 and torch.isfinite(spoken.audio).all()
 
 
+def test_a_continuation_lasts_as_long_as_is_asked_where_one_candidate_does(system, monkeypatch):
+    ends_soon, unlikely, likely = (
+        Candidate(pieces, logprob, 0.0, True, "")
+        for pieces, logprob in (((1,), -0.1), (tuple([1, 2] * 40), -3.0), (tuple([2, 1] * 60), -2.0))
+    )
+    monkeypatch.setattr(system.tasks, "carry_on", lambda *given: [[ends_soon, unlikely, likely]])
+    spoken = system.continue_speech(speech(32_000, 5), "en", seconds=0.5)
+    assert len(spoken.audio) == 8_000 and spoken.pieces.tolist() == list(likely.pieces)
+    monkeypatch.setattr(system.tasks, "carry_on", lambda *given: [[ends_soon]])
+    assert 0 < len(system.continue_speech(speech(32_000, 5), "en", seconds=0.5).audio) < 8_000
+
+
 def test_transcribe_gives_text_of_known_symbols(system):
     text = system.transcribe(speech(16_000, 5), "en")
     assert set(text) <= set(system.tasks.lm.vocabulary.symbols)
 
 
 def test_what_is_heard_several_times_is_read_once(system, monkeypatch):
-    pieces, languages = [[1, 2, 3], [4, 5], [1, 2, 3], [1, 2, 3]], ["en", "es", "en", "es"]
-    alone = [system.tasks.transcribe([own], [code])[0] for own, code in zip(pieces, languages, strict=True)]
-    lengths, write = [], writing.transcribe
+    read = []
 
-    def counting(model, heard, config, interleaved):
-        lengths.append(len(heard))
-        return write(model, heard, config, interleaved)
+    def transcribe(model, heard, config, interleaved):
+        read.extend(heard)
+        return [writing.Written(f" {each.language} {each.pieces} ", True) for each in heard]
 
-    monkeypatch.setattr(writing, "transcribe", counting)
-    assert system.tasks.transcribe(pieces, languages) == alone and lengths == [3]
+    monkeypatch.setattr(writing, "transcribe", transcribe)
+    found = system.tasks.transcribe([[1, 2], [4], (1, 2), [1, 2]], ["en", "es", "en", "es"])
+    assert found == ["en (1, 2)", "es (4,)", "en (1, 2)", "es (1, 2)"] and len(read) == len(set(read)) == 3
 
 
 def test_translate_says_what_the_model_wrote(system, monkeypatch):

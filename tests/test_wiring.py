@@ -38,7 +38,7 @@ TRACKED = [
 def test_parameter_names_agree_both_ways(section, profile):
     declared = {"profile", "seed", "scale"} | set(inspect_notebook(str(notebook_of(section))))
     named = {"ablation"} if any(section_of(stage) == section and _is_named(stage) for stage in ABLATIONS) else set()
-    assert set(stage_parameters(profile, section)) | named == declared
+    assert set(stage_parameters(profile, section, PARAMS)) | named == declared
 
 
 def _is_named(stage):
@@ -49,7 +49,7 @@ def _is_named(stage):
 @pytest.mark.parametrize("section", SECTIONS)
 def test_notebook_defaults_are_the_embedded_profile(section):
     declared = inspect_notebook(str(notebook_of(section)))
-    expected = stage_parameters("embedded", section)
+    expected = stage_parameters("embedded", section, PARAMS)
     defaults = {name: ast.literal_eval(found["default"]) for name, found in declared.items()}
     assert defaults.pop("ablation", None) in {None, *PARAMS["ablations"]}
     assert defaults == {name: expected[name] for name in defaults}

@@ -119,8 +119,8 @@ class LanguageSystem:
         Arguments:
             wav: 1 to 30 s of speech.
             language: Code.
-            seconds: To generate, at most 20; less when the LM ends before.
-            n_candidates: Sampled; the likeliest is kept.
+            seconds: To generate, at most 20; less when the LM ends before in all candidates.
+            n_candidates: Sampled; of those that last longest, up to ``seconds``, the likeliest is kept.
             seed: Of the noise.
         Raises:
             ValueError: As :meth:`say`; a duration out of range.
@@ -130,9 +130,10 @@ class LanguageSystem:
         samples = self._prompt(wav, "recording")
         before = self.codec.encode(samples)
         begun = Begun("continue", tuple(before.pieces.tolist()), language)
-        candidates = self.tasks.carry_on([begun], [frames_of_seconds(seconds)], n_candidates, seed)[0]
-        best = max(candidates, key=lambda one: one.logprob)
-        tokens = self._tokens(best)[: frames_of_seconds(seconds)]
+        n_frames = frames_of_seconds(seconds)
+        candidates = self.tasks.carry_on([begun], [n_frames], n_candidates, seed)[0]
+        best = max(candidates, key=lambda one: (min(len(self._tokens(one)), n_frames), one.logprob))
+        tokens = self._tokens(best)[:n_frames]
         if not len(tokens):
             raise ValueError("the language model ended at once: try another seed or a shorter recording")
         audio = self.codec.decode(torch.cat([before.tokens, tokens]), before.vectors)
