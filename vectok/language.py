@@ -132,8 +132,8 @@ class LanguageSystem:
         begun = Begun("continue", tuple(before.pieces.tolist()), language)
         n_frames = frames_of_seconds(seconds)
         candidates = self.tasks.carry_on([begun], [n_frames], n_candidates, seed)[0]
-        best = max(candidates, key=lambda one: (min(len(self._tokens(one)), n_frames), one.logprob))
-        tokens = self._tokens(best)[:n_frames]
+        said = [(self._tokens(one)[:n_frames], one) for one in candidates]
+        tokens, best = max(said, key=lambda pair: (len(pair[0]), pair[1].logprob))
         if not len(tokens):
             raise ValueError("the language model ended at once: try another seed or a shorter recording")
         audio = self.codec.decode(torch.cat([before.tokens, tokens]), before.vectors)
