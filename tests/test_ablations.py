@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +156,30 @@ def test_tokens_with_the_mean_kept_tell_a_constant_and_without_it_do_not(data, t
     first = kmeans.centre(store.vectors(name))[said == said[0]]
     assert counts.sum() == store.n_frames(name)
     assert (first.mean(0) - kept.centroids[said[0]]).norm() < first.norm(dim=1).mean()
+
+
+def test_variants_share_the_frames_of_another_layer_until_they_are_dropped(data, tmp_path, monkeypatch):
+    seen = []
+
+    def at_layer(store, vectors_layer, reader, folder, label):
+        seen.append(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return store
+
+    monkeypatch.setattr(tokens, "Vectoriser", SimpleNamespace(load=lambda folder: None))
+    monkeypatch.setattr(tokens, "reader_of", lambda vectoriser, layer, *rest: None)
+    monkeypatch.setattr(tokens, "at_layer", at_layer)
+    encoder = data / "features" / "encoder"
+    encoder.mkdir(exist_ok=True)
+    (encoder / "config.json").write_text('{"layer": 3}')
+    for changes in ({"token_layer": 4}, {"token_layer": 4, "n_clusters": 5}, {"token_layer": 5}):
+        tokens.make(data, tmp_path, {**tiny("codec_tokens", "mean kept"), **changes})
+    parts = len(seen) // 3
+    assert seen[:parts] == seen[parts : 2 * parts], "the same layer, another codebook"
+    assert not set(seen[:parts]) & set(seen[2 * parts :]), "another layer"
+    tokens.drop_frames(tmp_path)
+    assert not any(folder.exists() for folder in seen)
+    assert len(list(tmp_path.glob("*/whole"))) == 3, "tokens stay"
 
 
 def test_fewer_voices_leave_dev_as_it_is(data, tmp_path):
