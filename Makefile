@@ -4,14 +4,14 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/requirements.lock
-# The stamp carries the lock's hash: the environment is made once a lock, and finding it made takes no time.
+# The stamp carries the lock's hash, so the lock's date says nothing (|): the environment is made once a lock.
 STAMP := $(VENV)/made-$(shell sha256sum $(LOCK) | cut -c1-16)
 PROFILE ?= embedded
 
 help: ## lists everything
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(STAMP): $(LOCK)
+$(STAMP): | $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: install Python 3.11 or set PYTHON=..."; exit 1; }
 	@echo "Making the environment from $(LOCK): about three minutes, 6 GB."
 	rm -rf $(VENV)

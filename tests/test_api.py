@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vectok
-from tests.tiny_system import DIM, N_CLUSTERS, make_parts, speech
+from tests.tiny_system import DIM, N_CLUSTERS, guided_system, make_parts, speech
 from vectok import api, audio, release
 from vectok.bitstream import systems
 from vectok.codebook import load_codebook, save_codebook
@@ -70,6 +70,30 @@ def test_decode_says_what_is_wrong(model):
         model.decode(torch.tensor([], dtype=torch.int64), prompt)
     with pytest.raises(ValueError, match=rf"\[frames, {DIM}\]"):
         model.decode(torch.zeros(3, DIM + 1))
+
+
+def test_guidance_is_a_dial_of_the_trained_model(model):
+    guided, source, target = guided_system(model, 0.5), speech(16_001, 1), speech(32_000, 2)
+    tokens, prompt, found = model.encode(source).tokens, model.prompt_vectors(target), {}
+    own = guided.convert(source, target)
+    for weight in (0.0, 1.0, 0.5):
+        guided.guidance = weight
+        assert guided.guidance == weight
+        found[weight] = guided.codec.reconstruct(tokens, prompt)
+    assert torch.equal(guided.convert(source, target), own)
+    moved = found[0.5] - found[0.0]
+    assert float(moved.abs().max()) > 1e-2
+    torch.testing.assert_close(found[1.0], found[0.0] + 2 * moved, atol=1e-4, rtol=1e-4)
+    for weight in (-0.1, float("nan")):
+        with pytest.raises(ValueError, match="0 or more"):
+            guided.guidance = weight
+
+
+def test_guidance_wants_a_model_that_was_trained_with_it(model):
+    plain = guided_system(model, 0.0)
+    plain.guidance = 0.0
+    with pytest.raises(ValueError, match="trained without guidance"):
+        plain.guidance = 0.25
 
 
 def test_bad_audio_has_a_clear_line(model, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.tiny_system import DIM, speech
+from tests.tiny_system import DIM, guided_system, speech
 from vectok import audio, cli, cli_jobs, cli_tasks
 from vectok.bitstream import files, systems
 from vectok.layout import REPOSITORY
@@ -125,6 +125,20 @@ def test_convert_goes_on_after_a_bad_file(packed, recordings, capsys):
     assert len(audio.read(out / "a.wav")) == 16_100
     errors = capsys.readouterr().err
     assert errors.count("broken.wav") == 1 and "2 of 3 files done" in errors
+
+
+def test_guidance_is_an_option_of_all_that_say_tokens_again(model, recordings, monkeypatch, capsys):
+    guided, source, target = guided_system(model, 0.5), recordings / "in" / "a.wav", recordings / "target.wav"
+    monkeypatch.setattr("vectok.api.load", lambda path: guided)
+    common = ["--guidance", "0.25", "--out", str(recordings / "out")]
+    assert cli.main(["convert", str(source), "--target", str(target), *common]) == 0
+    assert guided.guidance == 0.25
+    check_audio(recordings / "out" / "a.wav", guided.convert(source, target))
+    parser = cli.build_parser()
+    for verb in ("decode", "anonymise", *(f"{name} --prompt p" for name in ("denoise", "extend"))):
+        assert parser.parse_args([*verb.split(), "a.wav", *common]).guidance == 0.25
+    assert cli.main(["convert", str(source), "--target", str(target), "--guidance", "-1", *common[2:]]) == 1
+    assert "0 or more, got -1" in errors_of(capsys)[0]
 
 
 def test_a_short_target_and_a_missing_model_end_the_command(packed, recordings, capsys):

@@ -1,11 +1,14 @@
 """The plan, the tidy tables, the verdicts and the README, on small worked cases."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from tests.tiny_system import DIM, guided_system
 from vectok.corpus.lists import COLUMNS as LIST_COLUMNS
 from vectok.corpus.lists import Lists
 from vectok.evaluation import cost, markdown, paper, plan, readme, scores, systems, tables, targets, verdicts
@@ -45,7 +48,7 @@ def index() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-CONFIG = plan.PlanConfig(neighbours=(1, 4), rated_neighbours=4, seed=0)
+CONFIG = plan.PlanConfig(neighbours=(1, 4), rated_neighbours=4, guidances=(0.25,), seed=0)
 
 
 def planned() -> pd.DataFrame:
@@ -56,7 +59,15 @@ def planned() -> pd.DataFrame:
 def test_the_plan_has_every_row():
     found = planned().groupby("table")["system"].agg(set)
     assert found["codec"] == {"ground_truth", "vocoder", "tokens"}
-    conversion = {"ground_truth", "vectok", "no_conversion", "random_target", "knn_vc_k1", "knn_vc_k4"}
+    conversion = {
+        "ground_truth",
+        "vectok",
+        "no_conversion",
+        "random_target",
+        "knn_vc_k1",
+        "knn_vc_k4",
+        "vectok_guidance0.25",
+    }
     assert found["table1_vc_intra"] == found["table2_vc_cross"] == conversion | {"vocoder", "tokens"}
 
 
@@ -90,13 +101,15 @@ def test_rows_with_a_narrow_band_recording_are_narrow_on_all_sides():
     assert "embedding_narrow" in wants["recording|d/en/2|"] and "embedding" not in wants["recording|d/en/2|"]
 
 
-def test_every_clip_is_asked_once_and_naturalness_for_one_k():
+def test_every_clip_is_asked_once_and_naturalness_for_one_k_and_the_models_own_guidance():
     requests = plan.requests_of(planned(), index(), CONFIG)
     wants = {request.clip: request.wants for request in requests}
     assert len(wants) == len(requests)
     unrated = [wanted for clip, wanted in wants.items() if clip.startswith("knn_vc_k1|")]
     rated = [wanted for clip, wanted in wants.items() if clip.startswith("knn_vc_k4|")]
-    assert unrated and not any("dnsmos" in wanted for wanted in unrated) and all("dnsmos" in wanted for wanted in rated)
+    unrated += [wanted for clip, wanted in wants.items() if clip.startswith("vectok_guidance0.25|")]
+    assert len(unrated) > 3 and not any("dnsmos" in wanted for wanted in unrated)
+    assert rated and all("dnsmos" in wanted for wanted in rated)
     assert wants["recording|a/en/2|"] == {"embedding", "embedding_narrow"}  # a prompt of both kinds of rows
 
 
@@ -109,6 +122,23 @@ def test_clip_names_and_back():
     clip = systems.Clip("vectok", "a/en/1", ("b/1", "b/2"))
     assert systems.Clip.of_name(clip.name) == clip
     assert systems.Clip.of_name(systems.Clip("recording", "a").name) == systems.Clip("recording", "a")
+
+
+def test_a_row_of_another_guidance_is_the_same_model_with_that_weight(model, monkeypatch):
+    own, spoken, prompt = guided_system(model, 0.5), torch.tensor([3, 3, 1, 0, 7] * 4), torch.randn(60, DIM)
+    monkeypatch.setattr(systems, "prompt_vectors", lambda store, names: prompt)
+    tokens = SimpleNamespace(tokens=lambda name: spoken)
+    parts = systems.Parts(None, tokens, own.codec, vocoder=None, tuned_vocoder=own.vocoder)
+    made = {
+        method: systems.synthesise(parts, systems.Clip(method, "a", ("b",)))
+        for method in ("vectok", "vectok_guidance0.5", "vectok_guidance0", "vectok_guidance0.25")
+    }
+    assert torch.equal(made["vectok"], made["vectok_guidance0.5"])
+    own.guidance = 0.25
+    assert torch.equal(made["vectok_guidance0.25"], own.decode(spoken, prompt))
+    assert not torch.equal(made["vectok_guidance0"], made["vectok"])
+    with pytest.raises(ValueError, match="unknown method"):
+        systems.synthesise(parts, systems.Clip("vectok_guidance", "a", ("b",)))
 
 
 def scored(n_items: int = 12) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """The evaluation of the tasks on tiny systems: lists without overlap, clips by name, attacks, tables and goals."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -212,6 +214,18 @@ def test_denoising_clips_are_what_their_names_say(model, store, items):
     assert torch.equal(clips.make("vectok_gate|u08|pink 0 dB"), model.convert(gate(noisy), own))
     assert torch.equal(clips.make("resynthesis|u08|clean"), model.convert(clean, own))
     assert not torch.equal(clips.make("vectok_other|u08|pink 0 dB"), clips.make("vectok|u08|pink 0 dB"))
+
+
+def test_clips_in_the_order_of_scoring_are_spoilt_gated_and_encoded_once(model, store, items, monkeypatch):
+    ways = [enhancement.Degraded("pink", snr) for snr in (-5.0, 0.0, 10.0)]
+    clips, counts = make_clips(model, store, items, ways), Counter()
+    for name, of in (("encode", clips.model), ("noise", clips), ("gate", enhancement)):
+        true = getattr(of, name)
+        monkeypatch.setattr(of, name, lambda *a, true=true, name=name: (counts.update([name]), true(*a))[1])
+    names = sorted((row.item, row.clip) for row in enhancement.rows_of(items, ways, enhancement.DENOISING))
+    for _, name in names:
+        clips.make(name)
+    assert counts == {"noise": 3 * 3, "gate": 3 * 3, "encode": 3 * (1 + 2 * 3)}
 
 
 def test_extension_clips_are_what_their_names_say(model, store, items):

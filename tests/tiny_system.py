@@ -1,7 +1,9 @@
 """A whole system of tiny random parts, saved as the stages of a profile would save it."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vectok import bpe, features, kmeans
+from vectok.api import VecTok
 from vectok.bitstream import entropy
 from vectok.bitstream.prompt import training_levels
 from vectok.codebook import Codebook, load_codebook, read_both, save_codebook
@@ -64,6 +67,14 @@ def make_parts(folder: Path) -> Parts:
     InverseKMeans(sizes, vectors).eval().save(parts.codec)
     SourceFilter(SourceFilterConfig(dim=DIM, width=16, n_slow_blocks=1, n_fast_blocks=1)).eval().save(parts.vocoder)
     return parts
+
+
+def guided_system(model: VecTok, weight: float) -> VecTok:
+    """The same system with a codec that says something of its own, and was trained with guidance."""
+    codec = copy.deepcopy(model.codec)
+    torch.nn.init.normal_(codec.head.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    codec.config = replace(codec.config, guidance=weight)
+    return VecTok(model.vectoriser, model.codebook, model.tokenizer, codec, model.vocoder, model.home)
 
 
 def add_product(parts: Parts) -> None:

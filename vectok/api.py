@@ -20,6 +20,7 @@ from vectok.codec import InverseKMeans
 from vectok.config import read_params
 from vectok.features import Vectoriser
 from vectok.frames import FRAME_RATE_HZ, SAMPLES_PER_FRAME, frames_of_seconds
+from vectok.guidance import guided
 from vectok.kmeans import assign
 from vectok.parts import Parts, parts_of_profile, parts_of_release
 from vectok.vocoder.base import Vocoder
@@ -65,6 +66,7 @@ class VecTok:
         _check_fit(vectoriser, codebook, tokenizer, codec, vocoder)
         self.vectoriser, self.codebook, self.tokenizer = vectoriser, codebook, tokenizer
         self.codec, self.vocoder, self.home = codec, vocoder, home
+        self._trained_codec = codec
         self.reader, self.codebook_hash = codebook.reader(vectoriser.encoder), content_hash(codebook)
 
     def __repr__(self) -> str:
@@ -73,6 +75,18 @@ class VecTok:
             f"token_layer={self.codebook.layer}, n_clusters={len(self.codebook.centroids)}, "
             f"n_vocab={self.tokenizer.n_vocab})"
         )
+
+    @property
+    def guidance(self) -> float:
+        """How far the voice goes away from what tokens betray of the source's; its own weight until it is set.
+
+        Less keeps more of the words, more changes more of the voice: :func:`vectok.guidance.guided`.
+        """
+        return self.codec.config.guidance
+
+    @guidance.setter
+    def guidance(self, weight: float) -> None:
+        self.codec = guided(self._trained_codec, weight)
 
     def encode(self, wav: Audio) -> Encoding:
         """Vectors, tokens and pieces of one recording of any length; ceil(samples / 320) frames.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vectok import audio, cli_language, cli_tasks
-from vectok.cli_jobs import AUDIO_SUFFIXES, Job, add_common, add_format, find_jobs, run_jobs
+from vectok.cli_jobs import AUDIO_SUFFIXES, Job, add_common, add_format, add_guidance, find_jobs, run_jobs
 
 if TYPE_CHECKING:
     from vectok.api import VecTok
@@ -107,6 +107,7 @@ def _add_decode(verbs: argparse._SubParsersAction) -> None:
     )
     add_common(parser, "token files (.vtok), or folders of them")
     parser.add_argument("--prompt", type=Path, help="a second or more of the voice to speak with (default: the file's)")
+    add_guidance(parser)
     add_format(parser)
     parser.set_defaults(run=decode)
 
@@ -115,6 +116,7 @@ def _add_convert(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("convert", help="recordings to another voice", description="Voice conversion.")
     add_common(parser, "recordings, or folders of them")
     parser.add_argument("--target", type=Path, required=True, help="a second or more of the target's voice")
+    add_guidance(parser)
     add_format(parser)
     parser.set_defaults(run=convert)
 
@@ -138,7 +140,10 @@ def _model(parsed: argparse.Namespace) -> "VecTok | LanguageSystem":
         return load_language(parsed.model)
     from vectok.api import load
 
-    return load(parsed.model)
+    model = load(parsed.model)
+    if getattr(parsed, "guidance", None) is not None:
+        model.guidance = parsed.guidance
+    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

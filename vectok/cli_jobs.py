@@ -82,3 +82,14 @@ def add_common(parser: argparse.ArgumentParser, inputs: str) -> None:
 def add_format(parser: argparse.ArgumentParser) -> None:
     """What those take besides that make sound."""
     parser.add_argument("--format", choices=("wav", "flac", "ogg"), default="wav", help="of the outputs (default: wav)")
+
+
+def add_guidance(parser: argparse.ArgumentParser) -> None:
+    """What those take that say tokens in a given voice."""
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="WEIGHT",
+        help="how far the voice goes away from the source's: 0 keeps most of the words, more changes more of the voice "
+        "(default: the model's own)",
+    )

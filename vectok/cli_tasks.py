@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vectok import audio
-from vectok.cli_jobs import AUDIO_SUFFIXES, Job, add_common, add_format, files_below, find_jobs, run_jobs
+from vectok.cli_jobs import AUDIO_SUFFIXES, Job, add_common, add_format, add_guidance, files_below, find_jobs, run_jobs
 
 if TYPE_CHECKING:
     from vectok.api import VecTok
@@ -115,6 +115,7 @@ def _add_anonymise(verbs: argparse._SubParsersAction) -> None:
         help="folder with a recording a voice (default: pseudo voices of the model's training)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    add_guidance(parser)
     add_format(parser)
     parser.set_defaults(run=anonymise)
 
@@ -134,6 +135,7 @@ def _add_denoise(verbs: argparse._SubParsersAction) -> None:
         action="store_true",
         help="take the tokens from the recording after spectral gating",
     )
+    add_guidance(parser)
     add_format(parser)
     parser.set_defaults(run=denoise)
 
@@ -159,6 +161,7 @@ def _add_extend(verbs: argparse._SubParsersAction) -> None:
         help="keep the recording itself below this frequency, such as 3800 at a sampling rate of 8 kHz (default: all "
         "is new)",
     )
+    add_guidance(parser)
     add_format(parser)
     parser.set_defaults(run=extend)
 

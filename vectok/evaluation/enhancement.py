@@ -106,8 +106,9 @@ class Clips:
         self.ways = {way.name: way for way in ways}
         self.measured: Measured = {}
         self.missing: dict[str, str] = {}
-        self._degraded = lru_cache(8)(self._degrade)
-        self._tokens = lru_cache(8)(self._encode)
+        n_kept = 2 * (len(ways) + 1)  # of an item all ways, gated and not: its clips come one after the other
+        self._degraded, self._gated = lru_cache(n_kept)(self._degrade), lru_cache(n_kept)(self._gate)
+        self._tokens = lru_cache(n_kept)(self._encode)
 
     def make(self, name: str) -> Float[Tensor, " samples"]:
         """Audio of a clip, as long as its recording."""
@@ -124,9 +125,13 @@ class Clips:
             return narrow(clean, int(way.amount)).clamp(-1, 1)
         return mix_at_snr(clean, self.noise(way.kind, item, len(clean)), way.amount)
 
+    def _gate(self, item: str, condition: str) -> Float[Tensor, " samples"]:
+        return gate(self._degraded(item, condition))
+
     def _encode(self, item: str, condition: str, gated: bool) -> Tensor:
-        heard = self._degraded(item, condition) if condition in self.ways else self.store.audio(item)
-        return self.model.encode(gate(heard) if gated else heard).tokens
+        if condition not in self.ways:
+            return self.model.encode(self.store.audio(item)).tokens
+        return self.model.encode((self._gated if gated else self._degraded)(item, condition)).tokens
 
     def _make(self, system: str, item: str, condition: str) -> Float[Tensor, " samples"]:
         if system in ("recording", "reference"):
@@ -135,7 +140,7 @@ class Clips:
             return self.model.decode(self._tokens(item, "clean", False), self.voices[item].own)
         heard = self._degraded(item, condition)
         if system in ("input", "gate"):
-            return heard if system == "input" else gate(heard)
+            return heard if system == "input" else self._gated(item, condition)
         if system == "fold":
             return fold(self.store.audio(item), int(self.ways[condition].amount))
         voice = self.voices[item].other if system == "vectok_other" else self.voices[item].own

@@ -21,11 +21,13 @@ class PlanConfig:
     Arguments:
         neighbours: k of each kNN-VC row.
         rated_neighbours: k of the kNN-VC row whose naturalness is predicted too.
+        guidances: Weight of guidance of each row of our own beside the model's; their naturalness is not predicted.
         seed: Of the random targets.
     """
 
     neighbours: tuple[int, ...] = (1, 4, 8, 16)
     rated_neighbours: int = 4
+    guidances: tuple[float, ...] = ()
     seed: int = 0
 
 
@@ -91,7 +93,9 @@ def _conversion_clips(
     own = references[item.Index % min(2, len(references))]
     converted = Clip("vectok", item.source, prompt)
     clips = {"vectok": converted, "no_conversion": Clip("recording", item.source)}
-    clips |= {f"knn_vc_k{k}": Clip(f"knn_vc_k{k}", item.source, prompt) for k in config.neighbours}
+    others_of_ours = [f"vectok_guidance{weight:g}" for weight in config.guidances]
+    for method in (*others_of_ours, *(f"knn_vc_k{k}" for k in config.neighbours)):
+        clips[method] = Clip(method, item.source, prompt)
     if item.source in own_prompts:
         clips |= {
             "vocoder": Clip("vocoder", item.source),
@@ -153,8 +157,8 @@ def rows_of(lists: Lists, index: pd.DataFrame, config: PlanConfig) -> pd.DataFra
 def requests_of(rows: pd.DataFrame, index: pd.DataFrame, config: PlanConfig) -> list[Request]:
     """What every clip of the plan is scored for, each clip once.
 
-    The clips of the rows get everything, kNN-VC's naturalness apart (one k has it, for the time it takes); the
-    recordings that they are compared with get what the comparison needs.
+    The clips of the rows get everything, naturalness apart of kNN-VC (one k has it) and of other weights of guidance,
+    for the time it takes; the recordings that they are compared with get what the comparison needs.
 
     Arguments:
         rows: What :func:`rows_of` gives.
@@ -163,6 +167,7 @@ def requests_of(rows: pd.DataFrame, index: pd.DataFrame, config: PlanConfig) -> 
     """
     index, wants = index.set_index("utterance"), {}
     unrated = {f"knn_vc_k{k}" for k in config.neighbours if k != config.rated_neighbours}
+    unrated |= {f"vectok_guidance{weight:g}" for weight in config.guidances}
     for row in rows.itertuples():
         embedding = NARROW if row.narrow else "embedding"
         rated = set() if row.system in unrated else {"distillmos", "dnsmos"}

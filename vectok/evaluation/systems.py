@@ -4,6 +4,7 @@
 ``recording``             the source as recorded
 ``vocoder``               its true vectors through the vocoder
 ``vectok``                its tokens, the prompt's vectors, the inverse K-means model, the tuned vocoder
+``vectok_guidance0`` ...  the same with another weight of guidance than the model's own
 ``knn_vc_k1`` ... ``k16`` its vectors matched to the prompt's (the same target audio), the same tuned vocoder
 ========================  =========================================================================================
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from vectok import knn_vc
 from vectok.codec import InverseKMeans
+from vectok.guidance import guided
 from vectok.layout import stage_folder
 from vectok.store import FeatureStore
 from vectok.tokens import TokenTable
@@ -100,9 +102,10 @@ def synthesise(parts: Parts, clip: Clip) -> Float[Tensor, " samples"]:
     if clip.method == "vocoder":
         return parts.vocoder.synthesize(parts.store.vectors(clip.source))
     prompt = prompt_vectors(parts.store, clip.prompt)
-    if clip.method == "vectok":
-        return parts.tuned_vocoder.synthesize(parts.codec.reconstruct(parts.tokens.tokens(clip.source), prompt))
+    if ours := re.fullmatch(r"vectok(?:_guidance([\d.]+))?", clip.method):
+        codec = guided(parts.codec, float(ours[1])) if ours[1] else parts.codec
+        return parts.tuned_vocoder.synthesize(codec.reconstruct(parts.tokens.tokens(clip.source), prompt))
     if neighbours := re.fullmatch(r"knn_vc_k(\d+)", clip.method):
         matched = knn_vc.convert(parts.store.vectors(clip.source), prompt, int(neighbours[1]))
         return parts.tuned_vocoder.synthesize(matched)
-    raise ValueError(f"unknown method {clip.method!r}: expected recording, vocoder, vectok or knn_vc_k<number>")
+    raise ValueError(f"unknown method {clip.method!r}: expected one of the table in vectok/evaluation/systems.py")
