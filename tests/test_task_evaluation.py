@@ -200,6 +200,20 @@ def test_items_are_seen_and_taken_language_by_language(items, store):
         enhancement.choose_items(items[["source", "seen"]], store.index, 3, 0.1)
 
 
+def test_items_have_texts_of_other_groups_as_long_as_there_are_some():
+    names, groups = ["en1", "en2", "es1", "es2", "es3", "fr1"], ["a", "b", "a", "a", "c", "c"]
+    index = pd.DataFrame({
+        "utterance": names, "language": [name[:2] for name in names], "group": groups, "seconds": 2.0, "text": "one",
+        "speaker": "s",
+    })  # fmt: skip
+    codec_list = pd.DataFrame({"source": names, "seen": True})
+    chosen = [enhancement.choose_items(codec_list, index, n, 5.0)["source"].tolist() for n in (4, 9)]
+    assert chosen[0] == ["en1", "es3", "fr1", "en2"], "fr has no group but that of es3"
+    assert chosen[1] == ["en1", "es3", "fr1", "en2", "es1", "es2"]
+    alone = index.assign(group="")
+    assert enhancement.choose_items(codec_list, alone, 3, 5.0)["source"].tolist() == ["en1", "es1", "fr1"]
+
+
 def test_denoising_clips_are_what_their_names_say(model, store, items):
     way = enhancement.Degraded("pink", 0.0)
     clips = make_clips(model, store, items, [way])

@@ -61,7 +61,10 @@ class Voices(NamedTuple):
 
 
 def choose_items(codec_list: pd.DataFrame, index: pd.DataFrame, n_items: int, longest_seconds: float) -> pd.DataFrame:
-    """Items of the codec's test list by seen speakers with a text, as many of each language, in the list's order.
+    """Items of the codec's test list by seen speakers with a text, the languages in turn, each with its next text.
+
+    Texts of one group are alike, and the bootstrap draws groups: a group is taken again only when a language has no
+    other.
 
     Arguments:
         codec_list: The committed list.
@@ -74,13 +77,21 @@ def choose_items(codec_list: pd.DataFrame, index: pd.DataFrame, n_items: int, lo
     """
     known = index.set_index("utterance")
     rows = codec_list[codec_list["seen"].astype(bool)].join(known, on="source")
-    rows = rows[(rows["seconds"] <= longest_seconds) & (rows["text"] != "")]
+    rows = rows[(rows["seconds"] <= longest_seconds) & (rows["text"] != "")].reset_index(drop=True)
     if rows.empty:
         raise ValueError(
             f"expected items of at most {longest_seconds:g} s in the codec list, got none: raise the limit"
         )
-    rows = rows.assign(place=rows.groupby("language").cumcount()).sort_values(["place", "language"], kind="stable")
-    return rows.head(n_items).reset_index(drop=True)
+    groups = rows["group"].astype(str).where(rows["group"].astype(str) != "", rows["source"])
+    left = {language: list(part.index) for language, part in rows.groupby("language")}
+    taken: list[int] = []
+    while any(left.values()) and len(taken) < n_items:
+        for places in filter(None, left.values()):
+            used = set(groups[taken])
+            place = next((place for place in places if groups[place] not in used), places[0])
+            places.remove(place)
+            taken.append(place)
+    return rows.loc[taken[:n_items]].reset_index(drop=True)
 
 
 class Clips:
