@@ -97,10 +97,3 @@ def page(name: str, table: pd.DataFrame, differences: pd.DataFrame, information:
     if len(own):
         parts += ["Paired differences:", differences_grid(own)]
     return "\n\n".join(parts) + "\n"
-
-
-def brief(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that the README shows: all languages together, and of the ASR each language."""
-    if name in ("clvp_curve", "bits", "language_cost", "asr"):
-        return table
-    return table[table["condition"].str.startswith("all")]

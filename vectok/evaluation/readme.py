@@ -8,46 +8,89 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from vectok.evaluation import language_markdown
 from vectok.evaluation.language_markdown import LANGUAGE_SHOWN, LANGUAGE_TITLES
 from vectok.evaluation.markdown import SHOWN, TITLES, grid, wide
 from vectok.layout import REPOSITORY, reports_folder
 
 MARKERS = re.compile(r"(<!-- results:begin -->\n).*?(<!-- results:end -->)", re.DOTALL)
-BRIEF = {
-    "codec": ({"seen", "unseen"}, ("ground_truth", "vocoder", "tokens")),
-    "table1_vc_intra": ({"all"}, ("ground_truth", "vectok", "knn_vc_k4", "no_conversion", "random_target")),
-    "table2_vc_cross": ({"all"}, ("ground_truth", "vectok", "knn_vc_k4", "no_conversion", "random_target")),
-    "bitrate": ({"all"}, ("tokens", "tokens_deduplicated", "pieces")),
-    "cost": (set(), ()),
+CONVERSIONS = ("ground_truth", "vectok", "knn_vc_k4", "no_conversion", "random_target")
+SIDES = ("all seen", "all unseen")
+LANGUAGES = ("en", "es", "fr", "it", "ru", "all")
+
+
+class Brief(NamedTuple):
+    """What the README shows of a table; its page has all of it.
+
+    Arguments:
+        title: Of the section.
+        metrics: Columns.
+        conditions: Rows that are shown by condition; none for all.
+        systems: Rows that are shown by system; none for all. Other weights of guidance stand where ``vectok`` stands.
+        figure: Of ``reports/<profile>/figures``, under the table.
+        zero_decibels: Of several signal-to-noise ratios 0 dB alone.
+        joined: The conditions have different metrics and make one row.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    figure: str = ""
+    zero_decibels: bool = False
+    joined: bool = False
+
+    def of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Its rows of a table."""
+        if self.conditions:
+            table = table[table["condition"].isin(self.conditions)]
+        if self.systems:
+            dialled = table["system"].str.startswith("vectok_guidance") & ("vectok" in self.systems)
+            table = table[table["system"].isin(self.systems) | dialled]
+        if self.joined:
+            table = table.assign(condition=", ".join(self.conditions))
+        return table[~table["condition"].str.contains(r"[1-9]\d* dB$")] if self.zero_decibels else table
+
+
+def _of(name: str, *rest: object, **more: object) -> Brief:
+    """A table whose title and columns are those of its page."""
+    return Brief((TITLES | LANGUAGE_TITLES)[name], (SHOWN | LANGUAGE_SHOWN)[name], *rest, **more)
+
+
+QUALITY = ("cer", "dcer", "scs", "dnsmos_ovrl")
+TABLES = {
+    "codec": _of("codec", SIDES, ("ground_truth", "vocoder", "tokens")),
+    "table1_vc_intra": _of("table1_vc_intra", SIDES, CONVERSIONS),
+    "table2_vc_cross": _of("table2_vc_cross", SIDES, CONVERSIONS),
+    "bitrate": _of("bitrate", ("all",)),
+    "cost": _of("cost"),
 }
-LANGUAGE_BRIEF = ("bits", "table3_tts", "table4_s2st", "asr", "clvp_curve")
+LANGUAGE_TABLES = {
+    "bits": _of("bits", ("all",)),
+    "table3_tts": _of(
+        "table3_tts", (*SIDES, "all seen known words"),
+        ("ground_truth", "tokens", "tts", "tts_first", "style_transfer", "shuffled_text"),
+    ),
+    "table4_s2st": _of("table4_s2st", ("all",)),
+    "asr": _of("asr", LANGUAGES, ("whisper_tokens", "lm", "shuffled_references")),
+    "clvp_curve": _of("clvp_curve", ("16 candidates, 20 texts", "256 candidates, 10 texts"),
+                      figure="language_tables_curve.png"),
+}  # fmt: skip
 TASK_TABLES = {
-    "bitstream": "The .vtok file",
-    "anonymise": "Anonymisation",
-    "denoise": "Denoising",
-    "bandwidth": "Bandwidth extension",
-}
-
-
-def brief(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table that the README shows: chosen systems, all languages together, seen and unseen apart."""
-    words, systems = BRIEF[name]
-    if systems:
-        dialled = table["system"].str.startswith("vectok_guidance") & ("vectok" in systems)
-        table = table[table["system"].isin(systems) | dialled]
-    if words:
-        kept = (
-            table["condition"]
-            .str.split()
-            .map(lambda parts: parts[0] == "all" and (len(parts) > 1 or name == "bitrate"))
-        )
-        table = table[kept]
-    return table
+    "bitstream": Brief(
+        "The .vtok file", ("entropy_bits_per_second", "payload_bits_per_second", "file_bits_per_second"),
+        ("one stream", "files"), ("vtok", "pieces, zstd", "pieces, xz", "tokens, zstd", "tokens, xz"),
+    ),
+    "anonymise": Brief("Anonymisation", ("eer", "dcer"), ("semi_informed", "utility"), figure="tasks_privacy.png",
+                       joined=True),
+    "denoise": Brief("Denoising, 0 dB", (*QUALITY, "stoi"), zero_decibels=True),
+    "bandwidth": Brief("Bandwidth extension", (*QUALITY, "lsd", "lsd_high")),
+}  # fmt: skip
 
 
 def rendered(profile: str) -> str:
@@ -57,33 +100,34 @@ def rendered(profile: str) -> str:
         ValueError: The profile has no tables.
     """
     folder = reports_folder(profile)
-    parts = _targets(folder / "tables" / "targets.json", "What it must reach, and does")
-    for name in BRIEF:
-        path = folder / "tables" / f"{name}.csv"
-        if not path.is_file():
+    for name in TABLES:
+        if not (path := folder / "tables" / f"{name}.csv").is_file():
             raise ValueError(f"no {path.relative_to(REPOSITORY)}: run make repro first")
-        parts += [f"### {TITLES[name]}", wide(brief(name, pd.read_csv(path)), SHOWN[name]), _link(profile, path)]
+    parts = _targets(folder / "tables" / "targets.json", "What it must reach, and does")
+    parts += _sections(folder, "tables", TABLES)
     parts += _targets(folder / "language_tables" / "language_targets.json", "What the language side must reach")
-    for name in LANGUAGE_BRIEF:
-        path = folder / "language_tables" / f"{name}.csv"
-        if path.is_file():
-            table = language_markdown.brief(name, pd.read_csv(path))
-            parts += [f"### {LANGUAGE_TITLES[name]}", wide(table, LANGUAGE_SHOWN[name]), _link(profile, path)]
-    pages = {title: folder / "task_tables" / f"{name}.csv" for name, title in TASK_TABLES.items()}
-    links = [f"[{title}]({path.with_suffix('.md').relative_to(REPOSITORY)})" for title, path in pages.items()
-             if path.is_file()]  # fmt: skip
-    parts += ["### The codec as a product", f"Tables of profile {profile}: {', '.join(links)}."] if links else []
+    parts += _sections(folder, "language_tables", LANGUAGE_TABLES) + _sections(folder, "task_tables", TASK_TABLES)
+    if (page := folder / "ablations" / "ablations.md").is_file():
+        parts += ["### Ablations", f"All of them, and what differs: [ablations]({page.relative_to(REPOSITORY)})."]
     return "\n\n".join(parts) + "\n"
+
+
+def _sections(folder: Path, kind: str, briefs: Mapping[str, Brief]) -> list[str]:
+    """Heading, table, figure and a link to the page, of each table that is there."""
+    parts = []
+    for name, shown in briefs.items():
+        if not (path := folder / kind / f"{name}.csv").is_file():
+            continue
+        parts += [f"### {shown.title}", wide(shown.of(pd.read_csv(path)), shown.metrics)]
+        figure = folder / "figures" / shown.figure
+        parts += [f"![{shown.title}]({figure.relative_to(REPOSITORY)})"] if shown.figure and figure.is_file() else []
+        parts.append(f"All rows, intervals and judges: [{name}]({path.with_suffix('.md').relative_to(REPOSITORY)}).")
+    return parts
 
 
 def _targets(path: Path, title: str) -> list[str]:
     """A heading and what must be reached, if its stage has run."""
     return [f"### {title}", targets_table(json.loads(path.read_text(encoding="utf-8")))] if path.is_file() else []
-
-
-def _link(profile: str, path: Path) -> str:
-    page = path.with_suffix(".md").relative_to(REPOSITORY)
-    return f"Profile {profile}; all rows, judges and the paper's cells: [{path.stem}]({page})."
 
 
 def targets_table(targets: list[dict]) -> str:
