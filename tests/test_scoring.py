@@ -234,14 +234,14 @@ def test_log_mel_is_faster_whispers():
 
 @pytest.mark.slow
 def test_shortened_windows_read_what_thirty_seconds_read():
-    clips, config = spoken(6), asr.AsrConfig(n_threads=1)
+    clips, config = spoken(6), asr.AsrConfig(n_workers=1)
     found = asr.agreement(config, clips, ["en"] * 6)
     assert found.length > 60 and found.errors <= 0.03 * found.length
 
 
 @pytest.mark.slow
 def test_transcripts_come_in_the_order_of_the_clips_and_refuse_unknown_languages():
-    reader, clips = asr.Transcriber(asr.AsrConfig(n_threads=1)), spoken(3)
+    reader, clips = asr.Transcriber(asr.AsrConfig(n_workers=1)), spoken(3)
     together = reader.transcribe([clips[2], clips[0], clips[1]], ["en"] * 3)
     alone = [reader.transcribe([clip], ["en"])[0] for clip in (clips[2], clips[0], clips[1])]
     errors = [

@@ -126,7 +126,10 @@ def test_attacks_compare_within_groups_and_recentre_on_others(lists):
     found = privacy_tables.attack_rows(lists, ["original", "random"], embeddings, "toy", 200, 0)
     rates = found[found["metric"] == "eer"]
     assert set(rates["condition"]) == set(attackers.ATTACKERS) and (rates["value"] == 0).all()
-    assert (found.loc[found["metric"] == "distinctiveness", "value"] > 0.2).all()
+    distinct = found[found["metric"] == "distinctiveness"]
+    assert (distinct["value"] > 0.2).all()
+    assert (distinct["low"] <= distinct["value"]).all() and (distinct["value"] <= distinct["high"]).all()
+    assert (distinct["low"] < distinct["high"]).all()
     side = privacy_tables.side_of(lists, "trial", "random", embeddings.__getitem__)
     known = privacy_tables.side_of(lists, "enrolment", "random", embeddings.__getitem__)
     assert len(privacy.attack("ignorant", side, known).scores) == 2 * 6 * 2  # two groups, six trials, two speakers
@@ -169,6 +172,21 @@ def test_the_curve_names_the_most_private_setting_that_is_still_understood():
     assert privacy_tables.curve_of(table, 1.0).best is None
     goals = task_goals.private_goals(table, [0.0, 0.25, 0.5], curve)
     assert len(goals) == 4 and all(goals.values())
+
+
+def test_how_distinct_voices_are_has_an_interval_over_trials():
+    generator = np.random.default_rng(1)
+    names, numbers = np.repeat(["a", "b", "c"], 4), np.tile(np.arange(4), 3)
+    tried, enrolled = np.repeat(names, 3), np.tile(["a", "b", "c"], 12)
+    noise = np.repeat(generator.normal(size=12), 3)  # of each trial, of all its comparisons: it falls out
+    scores = np.where(tried == enrolled, 0.8, 0.3) + noise
+    trials = attackers.Trials(scores, tried, enrolled, np.repeat(numbers, 3))
+    found = privacy_tables.distinct_voices(trials, 300, 0)
+    assert found.value == pytest.approx(attackers.distinctiveness(trials)) == pytest.approx(0.5)
+    assert (found.low, found.high) == (pytest.approx(0.5), pytest.approx(0.5)) and found.n == 12
+    scores[tried == enrolled] += generator.normal(size=12)
+    moved = privacy_tables.distinct_voices(trials, 300, 0)
+    assert moved.value == pytest.approx(attackers.distinctiveness(trials)) and moved.low < moved.value < moved.high
 
 
 # Denoising and bandwidth.

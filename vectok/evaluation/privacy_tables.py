@@ -10,7 +10,7 @@ from jaxtyping import Float
 from vectok.evaluation import attackers
 from vectok.evaluation.privacy import ENROLMENT, ORIGINAL, RESYNTHESIS, TRIAL, Side, attack
 from vectok.evaluation.scoring import NARROW, Request
-from vectok.evaluation.statistics import Interval
+from vectok.evaluation.statistics import Interval, difference, resampling
 from vectok.evaluation.task_scores import TaskClip
 from vectok.evaluation.task_tables import row_of
 
@@ -108,9 +108,21 @@ def attack_rows(
             interval = attackers.eer_interval(found, n_draws, seed)
             rows.append(row_of(setting, attacker, "eer", model, lists.name, interval))
             if attacker == "lazy_informed":  # both sides anonymised, nothing adapted: as a listener hears them
-                distinct = Interval(attackers.distinctiveness(found), np.nan, np.nan, len(trials.speakers))
+                distinct = distinct_voices(found, n_draws, seed)
                 rows.append(row_of(setting, "voices", "distinctiveness", model, lists.name, distinct))
     return pd.DataFrame(rows)
+
+
+def distinct_voices(trials: attackers.Trials, n_draws: int, seed: int) -> Interval:
+    """:func:`vectok.evaluation.attackers.distinctiveness` with its interval, over trials (and speakers, if many)."""
+    pairs = pd.DataFrame(trials._asdict()).assign(of_one=trials.is_target)
+    cells = pairs.groupby(["trial_speakers", "trial_numbers", "of_one"])["scores"].agg(value="sum", weight="count")
+    cells = cells.reset_index().rename(columns={"trial_speakers": "speaker"})
+    cells = cells.assign(group=cells["speaker"].astype(str) + " " + cells["trial_numbers"].astype(str))
+    cells = cells.assign(item=cells["group"])
+    draws = resampling(cells.drop_duplicates("item"), n_draws, seed)
+    found = difference(cells[cells["of_one"]], cells[~cells["of_one"]], draws)
+    return Interval(found.value, found.low, found.high, found.n)
 
 
 def leak_rows(
