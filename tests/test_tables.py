@@ -322,6 +322,24 @@ def test_readme_is_rendered_between_its_markers(tmp_path, monkeypatch):
         readme.render("nothing", "new")
 
 
+def test_readme_shows_of_a_table_what_its_brief_says():
+    rows = [
+        ("vectok", "all", "cer", 1.0), ("vectok_guidance0", "all", "cer", 2.0), ("other", "all", "cer", 3.0),
+        ("vectok", "en", "scs", 4.0), ("vectok", "pink -5 dB", "cer", 5.0), ("vectok", "pink 10 dB", "cer", 6.0),
+        ("vectok", "pink 0 dB", "cer", 7.0),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["system", "condition", "metric", "value"])
+
+    def shown(*arguments, **options):
+        return readme.Brief("title", ("cer",), *arguments, **options).of(table)["value"].tolist()
+
+    assert shown() == [1, 2, 3, 4, 5, 6, 7] and shown(("all",)) == [1, 2, 3]
+    assert shown(("all",), ("vectok",)) == [1, 2] and shown(("all",), ("other",)) == [3]
+    assert shown(zero_decibels=True) == [1, 2, 3, 4, 7]
+    joined = readme.Brief("title", ("cer",), ("all", "en"), ("vectok",), joined=True).of(table)
+    assert set(joined["condition"]) == {"all, en"} and joined["value"].tolist() == [1, 2, 4]
+
+
 def test_readme_renders_a_profile(tmp_path, monkeypatch):
     folder = tmp_path / "reports" / "p" / "tables"
     table = tables.summarise(scored(), {k: v for k, v in MODELS.items() if k in CLIP_METRICS}, "l", n_draws=50)

@@ -57,9 +57,9 @@ class Brief(NamedTuple):
         return table[~table["condition"].str.contains(r"[1-9]\d* dB$")] if self.zero_decibels else table
 
 
-def _of(name: str, *rest: object, **more: object) -> Brief:
+def _of(name: str, conditions: tuple[str, ...] = (), systems: tuple[str, ...] = (), figure: str = "") -> Brief:
     """A table whose title and columns are those of its page."""
-    return Brief((TITLES | LANGUAGE_TITLES)[name], (SHOWN | LANGUAGE_SHOWN)[name], *rest, **more)
+    return Brief((TITLES | LANGUAGE_TITLES)[name], (SHOWN | LANGUAGE_SHOWN)[name], conditions, systems, figure)
 
 
 QUALITY = ("cer", "dcer", "scs", "dnsmos_ovrl")
