@@ -2,13 +2,16 @@
 
 import gzip
 import io
+import struct
 import tarfile
 
+import av
 import pytest
 import torch
+import torchaudio
 
 from vectok import audio
-from vectok.corpus import kde, sources
+from vectok.corpus import kde, lent, queen, sources
 from vectok.corpus.archives import ArchiveError, unpack
 from vectok.corpus.hashes import read_hashes, sha256, write_hashes
 from vectok.corpus.manifest import measure
@@ -247,17 +250,16 @@ def test_places():
         sources.archives_of("voices")
 
 
-def test_words_of_a_voice_are_trimmed_joined_and_capped(tmp_path, monkeypatch):
+def test_words_of_a_voice_are_trimmed_joined_and_capped():
     noise = torch.rand(SAMPLE_RATE_HZ) - 0.5
     word = torch.cat([torch.zeros(8000), noise, torch.zeros(8000)])
-    assert kde.trim(torch.zeros(4000)).numel() == 0
-    kept = kde.trim(word)
-    assert abs(len(kept) / SAMPLE_RATE_HZ - (1 + 2 * kde.MARGIN_SECONDS)) <= 0.02, "a second and its margins"
-    monkeypatch.setattr(kde, "VOICE_SECONDS", 20.0)
-    utterances = kde.joined(iter([word] * 30))
+    assert lent.trim(torch.zeros(4000)).numel() == 0
+    kept = lent.trim(word)
+    assert abs(len(kept) / SAMPLE_RATE_HZ - (1 + 2 * lent.MARGIN_SECONDS)) <= 0.02, "a second and its margins"
+    utterances = lent.joined(iter([word] * 30), 20.0)
     seconds = [len(utterance) / SAMPLE_RATE_HZ for utterance in utterances]
     assert all(4.0 <= each < 9.0 for each in seconds) and 20.0 <= sum(seconds) < 22.0
-    assert kde.joined(iter([word] * 3)) == [], "three words fill no utterance"
+    assert lent.joined(iter([word] * 3), 20.0) == [], "three words fill no utterance"
 
 
 def test_voices_of_kde_become_entries(tmp_path):
@@ -275,3 +277,84 @@ def test_voices_of_kde_become_entries(tmp_path):
     assert [entry.utterance for entry in kde.read_kde(tmp_path)] == [entry.utterance for entry in entries]
     with pytest.raises(ValueError, match="found no voice"):
         kde.read_kde(tmp_path / "nowhere")
+
+
+def queen_data(members, version=b"CEM10\0\0\0\1"):
+    """The data file of the game, of members by name."""
+    start, table, body = 15 + 21 * len(members), b"", b""
+    for name, content in members.items():
+        table += name.encode().ljust(12, b"\0") + b"\1" + struct.pack(">II", start + len(body), len(content))
+        body += content
+    return b"QTBL" + version + struct.pack(">H", len(members)) + table + body
+
+
+def test_lines_of_queen_come_out_of_its_data_file(tmp_path):
+    members = {"020001P2.SB": b"one", "020006J1.SB": b"hero", "0C00A6P1.SB": b"two!", "QUEEN.JAS": b"text", "X.SB": b""}
+    (tmp_path / queen.DATA).write_bytes(queen_data(members))
+    queen.split_lines(tmp_path)
+    found = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"en/02/0001-2.mp3": b"one", "en/0C/00A6-1.mp3": b"two!"}, "the hero and all else is left out"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: b"RIFF" + data[4:], "begins with QTBL"),
+        (lambda data: data[:9], "begins with QTBL"),
+        (lambda data: data[:30], "within its table of 1 members"),
+        (lambda data: data[:-1], r"020001P2\.SB ends at 39 of 38 bytes"),
+        (lambda data: data[:13] + b"\xff\xff" + data[15:], "within its table of 65535 members"),
+    ],
+)
+def test_a_broken_data_file_is_refused(tmp_path, spoil, said):
+    (tmp_path / queen.DATA).write_bytes(spoil(queen_data({"020001P2.SB": b"one"})))
+    with pytest.raises(ValueError, match=said):
+        queen.split_lines(tmp_path)
+    assert not list(tmp_path.rglob("*.mp3"))
+
+
+def test_queen_is_fetched_split_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "HASHES", tmp_path)
+    (tmp_path / "downloads").mkdir()
+    data = queen_data({"020001P2.SB": b"one", "0C00A6P1.SB": b"two!"})
+    member = f"./usr/share/scummvm/flight-of-the-amazon-queen/{queen.DATA}"
+    archive = tmp_path / "downloads" / "flight-of-the-amazon-queen_1.0.0-9_all.deb"
+    archive.write_bytes(tar_bytes({member: data, "./usr/share/doc/x/readme.txt": b"no"}))
+    (tmp_path / "archives.sha256").write_text("")
+    (tmp_path / "truth" / "en" / "02").mkdir(parents=True)
+    (tmp_path / "truth" / "en" / "02" / "0001-2.mp3").write_bytes(b"one")
+    write_hashes(tmp_path / "queen.sha256", tmp_path / "truth", ["en/02/0001-2.mp3"])
+    problems = fetch_corpus("queen", tmp_path / "out", Finder(tmp_path / "downloads", {}))
+    assert problems == ["en/0C/00A6-1.mp3: stands in no hash list: not used"]
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["0001-2.mp3"]
+    archive.write_bytes(tar_bytes({member: data[:30]}))
+    with pytest.raises(SourceError, match="cut short within its table"):
+        fetch_corpus("queen", tmp_path / "again", Finder(tmp_path / "downloads", {}))
+
+
+def test_conversations_of_queen_become_voices(tmp_path):
+    line = 0.5 * (torch.rand(2 * SAMPLE_RATE_HZ) - 0.5)
+    for place, n_lines in (("02", 6), ("0C", 3), ("71", 40)):
+        for number in range(n_lines):
+            write_mp3(tmp_path / "en" / place / f"{number:04d}-1.mp3", line)
+    entries = queen.read_queen(tmp_path)
+    assert {entry.speaker for entry in entries} == {"queen-02", "queen-71"}, "six seconds are too few"
+    assert {entry.language for entry in entries} == {"en"} and {entry.split for entry in entries} == {"voices"}
+    assert all(entry.bandwidth_hz == 5512 and entry.path.is_file() and not entry.text for entry in entries)
+    seconds = [len(audio.read(entry.path)) / SAMPLE_RATE_HZ for entry in entries if entry.speaker == "queen-71"]
+    assert queen.VOICE_SECONDS <= sum(seconds) < queen.VOICE_SECONDS + 5 and min(seconds) >= 4
+    assert len(measure(entries, tmp_path, 30.0).rows) == len(entries)
+    with pytest.raises(ValueError, match="found no voice"):
+        queen.read_queen(tmp_path / "nowhere")
+
+
+def write_mp3(path, samples):
+    """A line as the game has it: MP3 at 11,025 Hz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp3") as container:
+        stream = container.add_stream("mp3", rate=11_025, layout="mono", bit_rate=16_000)
+        slow = torchaudio.functional.resample(samples, SAMPLE_RATE_HZ, 11_025)
+        frame = av.AudioFrame.from_ndarray(slow[None].numpy(), format="fltp", layout="mono")
+        frame.rate = 11_025
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)

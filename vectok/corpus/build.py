@@ -11,10 +11,11 @@ from vectok.corpus.drascula import read_drascula
 from vectok.corpus.entries import Entry
 from vectok.corpus.kde import read_kde
 from vectok.corpus.layouts import read_layout
+from vectok.corpus.queen import read_queen
 from vectok.corpus.sources import Finder, check_files, fetch_corpus
 from vectok.layout import REPOSITORY, SAMPLE
 
-READERS = {"asterisk": read_asterisk, "drascula": read_drascula, "kde": read_kde}
+READERS = {"asterisk": read_asterisk, "drascula": read_drascula, "kde": read_kde, "queen": read_queen}
 
 
 class Gathered(NamedTuple):
@@ -28,10 +29,10 @@ def gather(sources: list[str], folder: Path, finder: Finder) -> Gathered:
     """Brings every source here.
 
     Arguments:
-        sources: ``sample`` (the committed part of asterisk), ``asterisk``, ``drascula``, ``kde``, or
+        sources: ``sample`` (the committed part of asterisk), ``asterisk``, ``drascula``, ``kde``, ``queen``, or
             ``<layout>:<language>:<folder>`` with a layout of :mod:`vectok.corpus.layouts`; such a folder stays where it
             is, relative ones count from the repository.
-        folder: The stage's folder; recordings of the first four go to ``<folder>/audio``.
+        folder: The stage's folder; recordings of the first five go to ``<folder>/audio``.
         finder: Where archives come from.
     Raises:
         ValueError: An unknown source, or one that cannot be had.

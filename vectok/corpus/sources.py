@@ -1,4 +1,4 @@
-"""Brings the archives of the corpora asterisk, drascula and kde here, from wherever they can be had, and unpacks them.
+"""Brings the archives of asterisk, drascula, kde and queen here, from wherever they can be had, and unpacks them.
 
 Each archive is looked for in data/downloads/ first (what is there was fetched before or put there by hand), then at the
 upstream URL, then by ``apt-get download`` without root. The committed SHA-256 lists decide what is used.
@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vectok.corpus.archives import ArchiveError, unpack
+from vectok.corpus.archives import unpack
 from vectok.corpus.hashes import read_hashes, remove_unknown, sha256
+from vectok.corpus.queen import DATA, split_lines
 from vectok.layout import HASHES
 
 ASTERISK_LANGUAGES = ("en", "es", "fr", "it", "ru")
@@ -22,7 +23,12 @@ ASTERISK_UPSTREAM = "https://downloads.asterisk.org/pub/telephony/sounds/release
 UPSTREAM_TIMEOUT_SECONDS = 5.0
 APT_TIMEOUT_SECONDS = 240.0
 SHARE_THAT_MAY_MISS = 0.02  # of a list's files; beyond that the corpus would be another one
-AUDIO_SUFFIXES = {"asterisk": (".g722",), "drascula": (".als",), "kde": (".ogg", ".opus", ".wav")}
+AUDIO_SUFFIXES = {
+    "asterisk": (".g722",),
+    "drascula": (".als",),
+    "kde": (".ogg", ".opus", ".wav"),
+    "queen": (".mp3",),
+}
 KDE_MEMBER = re.compile(  # spellings of one language (sr@latin) share their recordings
     r"usr/share/(klettres|ktuberling)/(?:sounds/)?([a-z]{2,3}(?:_[A-Z]{2})?/(?:(?:alpha|syllab)/)?[^/]+\.(?:ogg|opus|wav))"
 )
@@ -55,6 +61,8 @@ def archives_of(corpus: str) -> list[list[Archive]]:
         return [[Archive(pattern=f"{name}_*.deb", package=name) for name in names]]
     if corpus == "kde":
         return [[Archive(pattern=f"{name}_*.deb", package=name)] for name in ("klettres-data", "ktuberling-data")]
+    if corpus == "queen":
+        return [[Archive(pattern="flight-of-the-amazon-queen_*.deb", package="flight-of-the-amazon-queen")]]
     if corpus != "asterisk":
         raise ValueError(f"unknown corpus {corpus!r}: archives are known for {', '.join(AUDIO_SUFFIXES)}")
     return [
@@ -185,6 +193,8 @@ def place_of(member: str) -> str | None:
         return f"{found[1]}/{found[2]}"
     if found := re.fullmatch(r"usr/share/scummvm/drascula/(en|es)/([A-Z]*\d+)\.ALS", member):
         return f"{found[1]}/{found[2]}.als"
+    if member == f"usr/share/scummvm/flight-of-the-amazon-queen/{DATA}":
+        return DATA
     if found := KDE_MEMBER.fullmatch(member):
         return f"{found[1]}/{found[2]}"
     if found := re.fullmatch(r"(?:.*/)?core-sounds-([a-z]{2})\.txt(\.gz)?", member):
@@ -205,7 +215,7 @@ def fetch_corpus(corpus: str, into: Path, finder: Finder) -> list[str]:
     """Fetches, unpacks and checks a corpus: ``into`` then holds only files that the committed list knows.
 
     Arguments:
-        corpus: asterisk, drascula or kde.
+        corpus: asterisk, drascula, kde or queen.
         into: A folder for ``<language>/<file>``.
         finder: Where archives come from.
     Returns: One line for each file that was left out and why.
@@ -219,7 +229,9 @@ def fetch_corpus(corpus: str, into: Path, finder: Finder) -> list[str]:
         language = re.search(r"sounds-([a-z]{2})-g722", parts[0].package)
         try:
             unpack(found, into, place_in(language[1]) if language else place_of)
-        except ArchiveError as error:
+            if (into / DATA).is_file():
+                split_lines(into)
+        except ValueError as error:
             raise SourceError(str(error)) from None
     for packed in into.rglob("*.txt.gz"):
         packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
