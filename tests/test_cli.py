@@ -135,6 +135,8 @@ def test_guidance_is_an_option_of_all_that_say_tokens_again(model, recordings, m
     assert guided.guidance == 0.25
     check_audio(recordings / "out" / "a.wav", guided.convert(source, target))
     parser = cli.build_parser()
+    for verb, usual in (("decode", None), ("convert --target t", None), ("anonymise", 0.0), ("extend --prompt p", 0.0)):
+        assert parser.parse_args([*verb.split(), "a.wav", "--out", "o"]).guidance == usual
     for verb in ("decode", "anonymise", *(f"{name} --prompt p" for name in ("denoise", "extend"))):
         assert parser.parse_args([*verb.split(), "a.wav", *common]).guidance == 0.25
     assert cli.main(["convert", str(source), "--target", str(target), "--guidance", "-1", *common[2:]]) == 1

@@ -84,12 +84,19 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("wav", "flac", "ogg"), default="wav", help="of the outputs (default: wav)")
 
 
-def add_guidance(parser: argparse.ArgumentParser) -> None:
-    """What those take that say tokens in a given voice."""
+def add_guidance(parser: argparse.ArgumentParser, default: float | None = None) -> None:
+    """What those take that say tokens in a given voice.
+
+    Arguments:
+        parser: Of the verb.
+        default: Weight; the model's own where there is none.
+    """
+    usual = "the model's own" if default is None else f"{default:g}"
     parser.add_argument(
         "--guidance",
         type=float,
+        default=default,
         metavar="WEIGHT",
         help="how far the voice goes away from the source's: 0 keeps most of the words, more changes more of the voice "
-        "(default: the model's own)",
+        f"(default: {usual})",
     )

@@ -10,6 +10,7 @@ from vectok.cli_jobs import AUDIO_SUFFIXES, Job, add_common, add_format, add_gui
 if TYPE_CHECKING:
     from vectok.api import VecTok
 
+WORDS_FIRST = 0.0  # guidance: a prompt of the speaker, or a voice of training, needs none
 METHODS, LEVELS = ("mix", "random", "fixed"), ("utterance", "speaker")  # those of vectok.tasks.anonymise
 
 
@@ -115,7 +116,7 @@ def _add_anonymise(verbs: argparse._SubParsersAction) -> None:
         help="folder with a recording a voice (default: pseudo voices of the model's training)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    add_guidance(parser)
+    add_guidance(parser, WORDS_FIRST)
     add_format(parser)
     parser.set_defaults(run=anonymise)
 
@@ -135,7 +136,7 @@ def _add_denoise(verbs: argparse._SubParsersAction) -> None:
         action="store_true",
         help="take the tokens from the recording after spectral gating",
     )
-    add_guidance(parser)
+    add_guidance(parser, WORDS_FIRST)
     add_format(parser)
     parser.set_defaults(run=denoise)
 
@@ -161,7 +162,7 @@ def _add_extend(verbs: argparse._SubParsersAction) -> None:
         help="keep the recording itself below this frequency, such as 3800 at a sampling rate of 8 kHz (default: all "
         "is new)",
     )
-    add_guidance(parser)
+    add_guidance(parser, WORDS_FIRST)
     add_format(parser)
     parser.set_defaults(run=extend)
 
