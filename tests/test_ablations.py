@@ -1,6 +1,7 @@
 """Ablations: their settings, the measures of the probe, and one variant of every kind on tiny data."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from vectok.ablations import bits, codec, encoders, lm, probe, report, settings,
 from vectok.ablations.settings import Ablation
 from vectok.alignment import AlignedWord
 from vectok.codebook import load_codebook, save_codebook
+from vectok.codec import InverseKMeans, InverseKMeansConfig
 from vectok.codec_check import dev_utterances
 from vectok.codec_data import CodecDataConfig
 from vectok.config import read_params, stage_parameters
@@ -180,6 +182,25 @@ def test_variants_share_the_frames_of_another_layer_until_they_are_dropped(data,
     tokens.drop_frames(tmp_path)
     assert not any(folder.exists() for folder in seen)
     assert len(list(tmp_path.glob("*/whole"))) == 3, "tokens stay"
+
+
+def test_a_lent_voice_of_one_utterance_tunes_no_vocoder(data, tmp_path):
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+    lent = synthetic.make_store(folder / "features" / "voices")
+    index = lent.index.assign(split="voices", speaker=["alone", *["lent"] * (len(lent) - 1)])
+    index.to_csv(folder / "features" / "voices" / "index.csv", index=False)
+    centroids = load_codebook(folder / "kmeans").vectors
+    save_tokens(tokens_file(folder / "kmeans", "voices"), tokenise_store(lent, centroids).tokens)
+    sizes = InverseKMeansConfig(
+        vector_dim=centroids.shape[1], n_clusters=N_CLUSTERS, dim=16, n_blocks=1, n_heads=2, ffn_dim=16, kernel_size=3,
+        dropout=0.0, macaron=False, residual=True,
+    )  # fmt: skip
+    InverseKMeans(sizes, centroids).save(folder / "codec")
+    parameters = tiny("vocoder_vectors", "on both", n_reconstructed=40, crop_frames=4, dev_per_language=1)
+    found = vocoder.material(folder, parameters)
+    assert len(found.reconstructed) == 3
+    chosen = found.reconstructed[2].utterances
+    assert len(chosen) == len(lent) - 1 and index["utterance"].iloc[0] not in chosen
 
 
 def test_fewer_voices_leave_dev_as_it_is(data, tmp_path):

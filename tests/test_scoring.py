@@ -1,6 +1,7 @@
 """Every clip is scored once, by the model named, and the batched models say what their packages say."""
 
 import sqlite3
+import time
 import warnings
 from pathlib import Path
 
@@ -230,6 +231,24 @@ def test_log_mel_is_faster_whispers():
     ours = asr.log_mel(samples, extractor.mel_filters)
     theirs = extractor(samples, padding=0)
     assert ours.shape == theirs.shape and np.abs(ours - theirs).max() < 1e-3
+
+
+def test_batches_read_side_by_side_come_back_in_the_order_of_the_clips(monkeypatch):
+    seen = []
+
+    def batch(self, clips, languages, seconds):
+        time.sleep(0.02 * (len(seen) % 2 == 0))  # the first of two ends last
+        seen.append(len(clips))
+        return [f"{language} {len(clip)}" for clip, language in zip(clips, languages, strict=True)]
+
+    monkeypatch.setattr(asr.Transcriber, "_batch", batch)
+    reader = asr.Transcriber.__new__(asr.Transcriber)
+    reader.config = asr.AsrConfig(batch_size=2, n_workers=2)
+    clips = [torch.zeros(length) for length in (16_000, 400_000, 17_000, 15_000, 300_000, 18_000, 19_000)]
+    languages = ["en", "es", "fr", "it", "ru", "en", "es"]
+    expected = [f"{language} {len(clip)}" for clip, language in zip(clips, languages, strict=True)]
+    assert reader.transcribe(clips, languages) == expected
+    assert sorted(seen) == [1, 1, 1, 2, 2], "five short ones share a window, the long ones have one each"
 
 
 @pytest.mark.slow

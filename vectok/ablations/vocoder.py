@@ -22,7 +22,7 @@ from vectok.vocoder.discriminators import load_discriminators
 from vectok.vocoder.losses import Spectra, SpectralConfig
 from vectok.vocoder.objective import ObjectiveConfig, VocoderObjective
 from vectok.vocoder.pitch import PitchConfig
-from vectok.vocoder.reconstruction import reconstruct
+from vectok.vocoder.reconstruction import promptable, reconstruct
 
 METRICS = ("mel", "linear", "f0_rmse_cents", "f0_gross_share", "voicing_error")
 
@@ -48,7 +48,7 @@ def material(data: Path, parameters: Mapping[str, Any]) -> Material:
     parts = open_parts(data / "features")
     tables = {part: TokenTable(store, tokens_file(data / "kmeans", part)) for part, store in parts.items()}
     for part, store in parts.items():
-        train = utterances_of(store, PARTS[part], min_frames=parameters["crop_frames"])
+        train = promptable(store, utterances_of(store, PARTS[part], min_frames=parameters["crop_frames"]))
         order = torch.randperm(len(train), generator=generator).tolist()[: parameters["n_reconstructed"]]
         chosen = [train[place] for place in order]
         true.append(Source(store, chosen).track(PitchConfig()))
