@@ -234,8 +234,19 @@ def test_log_mel_is_faster_whispers():
     assert ours.shape == theirs.shape and np.abs(ours - theirs).max() < 1e-3
 
 
+@pytest.fixture
+def three_threads():
+    """Tests run on one thread, where a number that is changed and not given back would not be seen."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(usual)
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_work_side_by_side_has_one_thread_each_and_gives_them_back():
     before = torch.get_num_threads()
+    assert before == 3
     found = models.side_by_side(lambda n: (n, torch.get_num_threads(), threading.get_ident()), range(40))
     assert [n for n, *_ in found] == list(range(40)) and {n_threads for _, n_threads, _ in found} == {1}
     assert len({ident for *_, ident in found}) <= models.N_WORKERS and torch.get_num_threads() == before
