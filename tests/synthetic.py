@@ -40,9 +40,11 @@ def make_items(n_utterances: int, dim: int, seed: int, n_runs: int) -> list[Item
     return items
 
 
-def make_store(folder: Path, n_utterances: int = 30, dim: int = 6, seed: int = 0, n_runs: int = 12) -> FeatureStore:
+def make_store(
+    folder: Path, n_utterances: int = 30, dim: int = 6, seed: int = 0, n_runs: int = 12, layer: int = 0
+) -> FeatureStore:
     """A store of :func:`make_items` in two shards."""
-    writer, items = StoreWriter(folder, dim), make_items(n_utterances, dim, seed, n_runs)
+    writer, items = StoreWriter(folder, dim, [layer]), make_items(n_utterances, dim, seed, n_runs)
     writer.write(0, items[: n_utterances // 2])
     writer.write(1, items[n_utterances // 2 :])
     return writer.close(2)

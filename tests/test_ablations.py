@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +45,12 @@ def parameters_of(name, profile="smoke"):
 def data(tmp_path_factory):
     """A profile's folder with two stores, a codebook, tokens and pieces."""
     folder = tmp_path_factory.mktemp("data")
-    stores = {part: synthetic.make_store(folder / "features" / part) for part in ("store", "augmented")}
+    layer = stage_parameters("smoke", "kmeans", PARAMS)["token_layer"]
+    stores = {part: synthetic.make_store(folder / "features" / part, layer=layer) for part in ("store", "augmented")}
     train = synthetic.utterances_of(stores["store"], "train")
     config = kmeans.KMeansConfig(n_clusters=N_CLUSTERS, n_fit_frames=400)
     centroids = kmeans.fit(stores["store"], train, config).centroids
-    layer = stage_parameters("smoke", "kmeans", PARAMS)["token_layer"]
     save_codebook(folder / "kmeans", synthetic.plain_codebook(centroids, layer), config)
-    (folder / "features" / "encoder").mkdir()
-    (folder / "features" / "encoder" / "config.json").write_text(json.dumps({"layer": layer}))
     for part, store in stores.items():
         save_tokens(tokens_file(folder / "kmeans", part), tokenise_store(store, centroids).tokens)
     table = TokenTable(stores["store"], tokens_file(folder / "kmeans", "store"))
@@ -160,28 +157,9 @@ def test_tokens_with_the_mean_kept_tell_a_constant_and_without_it_do_not(data, t
     assert (first.mean(0) - kept.centroids[said[0]]).norm() < first.norm(dim=1).mean()
 
 
-def test_variants_share_the_frames_of_another_layer_until_they_are_dropped(data, tmp_path, monkeypatch):
-    seen = []
-
-    def at_layer(store, vectors_layer, reader, folder, label):
-        seen.append(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        return store
-
-    monkeypatch.setattr(tokens, "Vectoriser", SimpleNamespace(load=lambda folder: None))
-    monkeypatch.setattr(tokens, "reader_of", lambda vectoriser, layer, *rest: None)
-    monkeypatch.setattr(tokens, "at_layer", at_layer)
-    encoder = data / "features" / "encoder"
-    encoder.mkdir(exist_ok=True)
-    (encoder / "config.json").write_text('{"layer": 3}')
-    for changes in ({"token_layer": 4}, {"token_layer": 4, "n_clusters": 5}, {"token_layer": 5}):
-        tokens.make(data, tmp_path, {**tiny("codec_tokens", "mean kept"), **changes})
-    parts = len(seen) // 3
-    assert seen[:parts] == seen[parts : 2 * parts], "the same layer, another codebook"
-    assert not set(seen[:parts]) & set(seen[2 * parts :]), "another layer"
-    tokens.drop_frames(tmp_path)
-    assert not any(folder.exists() for folder in seen)
-    assert len(list(tmp_path.glob("*/whole"))) == 3, "tokens stay"
+def test_a_layer_that_the_features_do_not_keep_is_named(data, tmp_path):
+    with pytest.raises(ValueError, match=r"keeps layers \[4\], got 3: name it in other_layers"):
+        tokens.make(data, tmp_path, {**tiny("codec_tokens", "mean kept"), "token_layer": 3})
 
 
 def test_a_lent_voice_of_one_utterance_tunes_no_vocoder(data, tmp_path):

@@ -2,13 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from tests.synthetic import plain_codebook, utterances_of
 from tests.tiny_system import LAYER, TOKEN_LAYER, ToyEncoder, make_parts, speech, toy_encoders
-from vectok import api, codebook, kmeans, token_layer
+from vectok import api, codebook, kmeans
 from vectok.features import Vectoriser, fit_statistics
 from vectok.store import Item, StoreWriter
 
@@ -17,7 +16,7 @@ CONFIG = kmeans.KMeansConfig(n_clusters=8, n_fit_frames=100)
 
 def vectoriser_of(layer):
     encoder = ToyEncoder()
-    return Vectoriser(encoder, layer, fit_statistics(encoder, layer, [speech(32_000, 0)]))
+    return Vectoriser(encoder, layer, fit_statistics(encoder, [layer], [speech(32_000, 0)])[0])
 
 
 @pytest.fixture(scope="module")
@@ -85,41 +84,6 @@ def test_one_run_gives_what_two_runs_give(n_samples):
     vectors, frames = codebook.read_both(vectoriser, reader, audio)
     torch.testing.assert_close(vectors, vectoriser.vectorise(audio))
     torch.testing.assert_close(frames, reader.vectorise(audio))
-
-
-def test_the_vectors_own_layer_is_the_store_itself(store, tmp_path):
-    vectoriser = vectoriser_of(LAYER)
-    reader = token_layer.reader_of(vectoriser, LAYER, store, 1.0, 0)
-    assert reader is vectoriser
-    assert token_layer.at_layer(store, LAYER, reader, tmp_path / "view", "view") is store
-    assert not (tmp_path / "view").exists()
-
-
-def test_another_layer_has_the_same_utterances_in_the_same_order(store, tmp_path):
-    reader = token_layer.reader_of(vectoriser_of(LAYER), TOKEN_LAYER, store, 1.0, 0)
-    view = token_layer.at_layer(store, LAYER, reader, tmp_path / "view", "view")
-    assert view.index["utterance"].tolist() == ["b", "c", "a"]
-    for column in ("utterance", "n_frames", "n_samples", "split", "speaker"):
-        assert view.index[column].tolist() == store.index[column].tolist()
-    for name in "abc":
-        expected = reader.vectorise(store.audio(name))
-        torch.testing.assert_close(view.vectors(name), expected, atol=5e-3, rtol=5e-3)  # fp16 on disk
-    written = (tmp_path / "view" / "shard-00000.vectors.f16").stat().st_mtime_ns
-    again = token_layer.at_layer(store, LAYER, reader, tmp_path / "view", "view")
-    assert (tmp_path / "view" / "shard-00000.vectors.f16").stat().st_mtime_ns == written, "found, not made again"
-    assert again.index.equals(view.index)
-
-
-def test_the_other_layers_statistics_are_of_training_speech_alone(store):
-    reader = token_layer.reader_of(vectoriser_of(LAYER), TOKEN_LAYER, store, 1.0, 0)
-    frames = torch.cat([reader.vectorise(store.audio(name)) for name in utterances_of(store, "train")])
-    np.testing.assert_allclose(frames.mean(0), 0.0, atol=1e-3)
-    np.testing.assert_allclose(frames.std(0, correction=0), 1.0, atol=1e-3)
-
-
-def test_a_layer_that_the_encoder_lacks_is_named(store):
-    with pytest.raises(ValueError, match="unknown layer 7 of toy: expected one of 0 to 2"):
-        token_layer.reader_of(vectoriser_of(LAYER), 7, store, 1.0, 0)
 
 
 def test_the_systems_tokens_are_of_the_token_layer_and_its_vectors_of_the_other(tmp_path):

@@ -85,6 +85,24 @@ def test_a_shard_without_utterances_is_no_obstacle(tmp_path):
     assert len(writer.close(2)) == 1
 
 
+def test_a_layer_beside_the_vectors_is_a_view_and_one_that_is_not_kept_is_named(tmp_path):
+    vectors, frames = torch.randn(2, 4), torch.randn(2, 4)
+    writer = StoreWriter(tmp_path, 4, [3, 5])
+    writer.write(0, [Item(utterance="a", vectors=vectors, audio=torch.zeros(640), metadata={}, others=[frames])])
+    store = writer.close(1)
+    torch.testing.assert_close(store.vectors("a"), vectors, atol=0, rtol=1e-3)
+    torch.testing.assert_close(store.at_layer(5).vectors("a"), frames, atol=0, rtol=1e-3)
+    torch.testing.assert_close(store.at_layer(3).vectors("a"), store.vectors("a"))
+    assert (store.layer, store.at_layer(5).layer, FeatureStore(tmp_path).layers) == (3, 5, [3, 5])
+    with pytest.raises(ValueError, match=r"keeps layers \[3, 5\], got 4: name it in other_layers"):
+        store.at_layer(4)
+
+
+def test_every_item_has_frames_of_every_layer(tmp_path):
+    with pytest.raises(ValueError, match="shorter"):
+        StoreWriter(tmp_path, 4, [3, 5]).write(0, [item(320, 1)])
+
+
 def test_an_unknown_utterance_is_named(tmp_path):
     with pytest.raises(ValueError, match="no utterance 'nobody'"):
         make_store(tmp_path).vectors("nobody")

@@ -110,7 +110,7 @@ def test_an_attacker_draws_for_himself(anonymous, store):
         assert any(not torch.allclose(*pair) for pair in sides) == differs, setting  # a draw may fall alike
     name = names.iloc[0]
     same = anonymous.vectors(name, "trial", "mix 0")
-    anonymous._renderings.clear()
+    anonymous._rendered.cache_clear()
     assert torch.equal(same, anonymous.vectors(name, "trial", "mix 0"))
 
 

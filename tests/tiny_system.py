@@ -46,13 +46,11 @@ def make_parts(folder: Path) -> Parts:
     torch.manual_seed(0)
     parts = Parts(folder / "encoder", folder / "kmeans", folder / "bpe", folder / "codec", folder / "vocoder")
     encoder = ToyEncoder()
-    statistics = features.fit_statistics(encoder, LAYER, [speech(32_000, 0)])
-    vectoriser = features.Vectoriser(encoder, LAYER, statistics)
+    kept = LAYER, TOKEN_LAYER
+    statistics = features.fit_statistics(encoder, kept, [speech(32_000, 0)])
+    vectoriser, reader = (features.Vectoriser(encoder, *each) for each in zip(kept, statistics, strict=True))
     vectoriser.save(parts.encoder)
     config = kmeans.KMeansConfig(n_clusters=N_CLUSTERS, n_fit_frames=100)
-    reader = features.Vectoriser(
-        encoder, TOKEN_LAYER, features.fit_statistics(encoder, TOKEN_LAYER, [speech(32_000, 0)])
-    )
     centroids = kmeans.fit_in_memory(kmeans.centre(reader.vectorise(speech(32_000, 1))).clone(), config).centroids
     tokens = kmeans.assign(reader.vectorise(speech(320_000, 2)), centroids)
     vectors = torch.randn(N_CLUSTERS, DIM, generator=torch.Generator().manual_seed(3))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vectok.encoders import SpeechEncoder
-from vectok.features import ChannelStatistics, Vectoriser
+from vectok.features import ChannelStatistics, Vectoriser, read_layers
 from vectok.kmeans import KMeansConfig, centre
 from vectok.store import FeatureStore
 
@@ -59,10 +59,7 @@ def read_both(
     Raises:
         ValueError: Empty audio, NaN, or not one row of samples.
     """
-    both = vectoriser.encoder.encode_layers(audio, [vectoriser.layer, reader.layer])
-    vectors, frames = (
-        (raw - each.statistics.mean) / each.statistics.std for raw, each in zip(both, (vectoriser, reader), strict=True)
-    )
+    vectors, frames = read_layers([vectoriser, reader], [audio])[0]
     return vectors, frames
 
 

@@ -1,4 +1,4 @@
-"""Runs a vectoriser over a corpus into a feature store: constant memory, resumable, bad audio reported and left out."""
+"""Runs an encoder over a corpus into a feature store: constant memory, resumable, bad audio reported and left out."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vectok.audio import AudioError
 from vectok.corpus.manifest import read_utterance
-from vectok.features import Vectoriser
+from vectok.features import Vectoriser, read_layers
 from vectok.store import FeatureStore, Item, StoreWriter
 
 INDEX_COLUMNS = ("speaker", "language", "split", "group", "text", "corpus", "bandwidth_hz", "seconds")
@@ -78,23 +78,25 @@ def shards_of(utterances: Sequence[Utterance], shard_seconds: float) -> list[lis
 
 
 def extract(
-    vectoriser: Vectoriser, utterances: Sequence[Utterance], folder: Path, shard_seconds: float, label: str
+    vectorisers: Sequence[Vectoriser], utterances: Sequence[Utterance], folder: Path, shard_seconds: float, label: str
 ) -> Extraction:
     """Vectorises utterances into a store, going on after the last whole shard of an interrupted run.
 
-    What an earlier run left in ``folder`` counts only if it was made by the same vectoriser from the same list.
+    What an earlier run left in ``folder`` counts only if it was made by the same vectorisers from the same list.
 
     Arguments:
+        vectorisers: One for each layer that the store keeps, of one encoder; the speech vectors' first.
+        utterances: What is read.
         folder: Where the store grows; move it into place when it is finished.
         shard_seconds: Audio in one shard.
         label: Stands before the progress bar.
     Raises:
         ValueError: Nothing could be read, or a name occurs twice.
     """
-    plan = _fingerprint(vectoriser, utterances, shard_seconds)
+    plan = _fingerprint(vectorisers, utterances, shard_seconds)
     if not (folder / "plan").exists() or (folder / "plan").read_text() != plan:
         shutil.rmtree(folder, ignore_errors=True)
-    writer = StoreWriter(folder, vectoriser.dim)
+    writer = StoreWriter(folder, vectorisers[0].dim, [each.layer for each in vectorisers])
     (folder / "plan").write_text(plan)
     shards = shards_of(utterances, shard_seconds)
     finished = (folder / "index.csv").exists()
@@ -103,28 +105,30 @@ def extract(
             if finished or writer.has(number):
                 bar.update(len(shard))
             else:
-                writer.write(number, _items(vectoriser, shard, folder / "skipped.jsonl", bar))
+                writer.write(number, _items(vectorisers, shard, folder / "skipped.jsonl", bar))
     skipped = _skipped(folder / "skipped.jsonl")
     if len(skipped) == len(utterances):
         raise ValueError(f"no utterance could be read: {next(iter(skipped.values()), 'there is none')}")
     return Extraction(FeatureStore(folder) if finished else writer.close(len(shards)), skipped)
 
 
-def _fingerprint(vectoriser: Vectoriser, utterances: Sequence[Utterance], shard_seconds: float) -> str:
+def _fingerprint(vectorisers: Sequence[Vectoriser], utterances: Sequence[Utterance], shard_seconds: float) -> str:
     """Hash of all that decides what the store will hold."""
     names = [utterance.name for utterance in utterances]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"utterance {twice!r} occurs twice: names must be unique in a store")
-    digest = hashlib.sha256(json.dumps([vectoriser.encoder.content_hash, vectoriser.layer, shard_seconds]).encode())
-    for value in vectoriser.statistics:
-        digest.update(value.numpy().tobytes())
+    digest = hashlib.sha256(json.dumps([vectorisers[0].encoder.content_hash, shard_seconds]).encode())
+    for each in vectorisers:
+        digest.update(str(each.layer).encode())
+        for value in each.statistics:
+            digest.update(value.numpy().tobytes())
     for utterance in utterances:
         digest.update(json.dumps([utterance.name, utterance.seconds, utterance.metadata], default=str).encode())
     return digest.hexdigest()
 
 
-def _items(vectoriser: Vectoriser, shard: list[Utterance], skipped: Path, bar: tqdm) -> Iterator[Item]:
+def _items(vectorisers: Sequence[Vectoriser], shard: list[Utterance], skipped: Path, bar: tqdm) -> Iterator[Item]:
     """Reads, encodes and yields a shard, about a minute of audio at a time."""
     for batch in shards_of(shard, BATCH_SECONDS):
         audios: dict[int, Tensor] = {}
@@ -133,10 +137,10 @@ def _items(vectoriser: Vectoriser, shard: list[Utterance], skipped: Path, bar: t
                 audios[index] = utterance.read()
             except AudioError as error:
                 _report(skipped, utterance.name, str(error))
-        vectors = vectoriser.vectorise_batch(list(audios.values()))
-        for (index, audio), matrix in zip(audios.items(), vectors, strict=True):
-            utterance = batch[index]
-            yield Item(utterance=utterance.name, vectors=matrix, audio=audio, metadata=utterance.metadata)
+        encoded = read_layers(vectorisers, list(audios.values()))
+        for (index, audio), (vectors, *others) in zip(audios.items(), encoded, strict=True):
+            name, metadata = batch[index].name, batch[index].metadata
+            yield Item(utterance=name, vectors=vectors, audio=audio, metadata=metadata, others=others)
         bar.update(len(batch))
 
 

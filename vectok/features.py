@@ -28,9 +28,9 @@ class ChannelStatistics(NamedTuple):
 
 
 def fit_statistics(
-    encoder: SpeechEncoder, layer: int, audios: Iterable[Float[Tensor, " _samples"]]
-) -> ChannelStatistics:
-    r"""Mean and standard deviation of each channel over all frames, in one pass.
+    encoder: SpeechEncoder, layers: Sequence[int], audios: Iterable[Float[Tensor, " _samples"]]
+) -> list[ChannelStatistics]:
+    r"""Mean and standard deviation of each channel of each layer over all frames, in one pass.
 
     .. math:: \mu = \frac1T \sum_t x_t, \quad \sigma = \sqrt{\tfrac1T \sum_t x_t^2 - \mu^2}
 
@@ -38,19 +38,22 @@ def fit_statistics(
     would decide every distance alone.
 
     Arguments:
+        encoder: Whose layers they are.
+        layers: Which of them.
         audios: Utterances, read one at a time.
+    Returns: One for each layer, in their order.
     Raises:
         ValueError: No audio.
     """
-    count, total, squares = 0, torch.zeros(encoder.dim).double(), torch.zeros(encoder.dim).double()
+    count, total, squares = 0, *torch.zeros(2, len(layers), encoder.dim, dtype=torch.float64)
     for audio in audios:
-        vectors = encoder.encode(audio, layer).double()
-        count, total, squares = count + len(vectors), total + vectors.sum(0), squares + vectors.square().sum(0)
+        vectors = encoder.encode_layers(audio, layers).double()
+        count, total, squares = count + vectors.shape[1], total + vectors.sum(1), squares + vectors.square().sum(1)
     if count == 0:
         raise ValueError("no audio to take channel statistics from: choose at least one train utterance")
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD)
-    return ChannelStatistics(mean.float(), std.float())
+    return [ChannelStatistics(*each) for each in zip(mean.float(), std.float(), strict=True)]
 
 
 class Vectoriser:
@@ -87,8 +90,7 @@ class Vectoriser:
 
     def vectorise_batch(self, audios: Sequence[Float[Tensor, " _samples"]]) -> list[Float[Tensor, "_frames dim"]]:
         """Standardised vectors of several utterances; each comes out as it would alone, up to rounding."""
-        mean, std = self.statistics
-        return [(vectors[0] - mean) / std for vectors in self.encoder.encode_batch(audios, [self.layer])]
+        return [vectors for (vectors,) in read_layers([self], audios)]
 
     def save(self, folder: Path) -> None:
         """Writes config.json and statistics.safetensors; the folder appears whole or not at all."""
@@ -122,3 +124,21 @@ class Vectoriser:
                 f"{encoder.content_hash}: use the same weights or run the features stage again"
             )
         return cls(encoder, config["layer"], ChannelStatistics(**load_file(folder / "statistics.safetensors")))
+
+
+def read_layers(
+    vectorisers: Sequence[Vectoriser], audios: Sequence[Float[Tensor, " _samples"]]
+) -> list[list[Float[Tensor, "_frames dim"]]]:
+    """Standardised vectors of several utterances at several layers, from one run of the encoder.
+
+    Arguments:
+        vectorisers: Of one encoder.
+        audios: 16 kHz; ceil(samples / 320) rows come back for each and each vectoriser.
+    Raises:
+        ValueError: Empty audio, NaN, or not one row of samples.
+    """
+    encoded = vectorisers[0].encoder.encode_batch(audios, [each.layer for each in vectorisers])
+    return [
+        [(raw - each.statistics.mean) / each.statistics.std for raw, each in zip(layers, vectorisers, strict=True)]
+        for layers in encoded
+    ]

@@ -7,7 +7,6 @@ profile's state folder, since several ablations take the same ones.
 import copy
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +19,10 @@ from torch import Tensor
 from vectok.ablations.settings import build
 from vectok.codebook import load_codebook, mean_vectors
 from vectok.codec_data import TokenisedStore
-from vectok.features import Vectoriser
 from vectok.kmeans import KMeansConfig, centre, fit_in_memory, nearest
 from vectok.store import FeatureStore, open_parts
-from vectok.token_layer import at_layer, reader_of
 from vectok.tokens import TokenTable, save_tokens, tokens_file
 
-FRAMES = "frames_"  # folders of frames of another layer, in the state folder
 HELD = ("train", "dev")  # splits of the recordings that ablations read
 
 
@@ -95,16 +91,10 @@ def make(data: Path, state: Path, parameters: Mapping[str, Any]) -> Tokenised:
     kind = (parameters["token_layer"], parameters["centred"], repr(build(KMeansConfig, parameters)))
     folder = state / _plan(data, parts, kind)
     if not (folder / "whole").exists():
-        _make_all(data, state, folder, parts, parameters)
+        _make_all(folder, parts, parameters)
     tables = {part: TokenTable(store, tokens_file(folder, part)) for part, store in parts.items()}
     sources = {part: TokenisedStore(store, tables[part]) for part, store in parts.items()}
     return Tokenised(sources, means_by_token(sources["store"], parameters["n_clusters"]))
-
-
-def drop_frames(state: Path) -> None:
-    """Removes the frames of other layers, which :func:`make` keeps for the next variant that is read off them."""
-    for folder in state.glob(f"{FRAMES}*"):
-        shutil.rmtree(folder)
 
 
 def _plan(data: Path, parts: Mapping[str, FeatureStore], kind: Sequence[Any]) -> str:
@@ -114,18 +104,10 @@ def _plan(data: Path, parts: Mapping[str, FeatureStore], kind: Sequence[Any]) ->
     return hashlib.sha256(json.dumps([usual["sha256"], *kind, frames]).encode()).hexdigest()[:16]
 
 
-def _make_all(
-    data: Path, state: Path, folder: Path, parts: Mapping[str, FeatureStore], parameters: Mapping[str, Any]
-) -> None:
+def _make_all(folder: Path, parts: Mapping[str, FeatureStore], parameters: Mapping[str, Any]) -> None:
     """Codebook and tokens of every part; the file ``whole`` comes last."""
-    features, centred = data / "features", parameters["centred"]
-    layer = json.loads((features / "encoder" / "config.json").read_text(encoding="utf-8"))["layer"]
-    views = dict(parts)
-    if parameters["token_layer"] != layer:
-        how = (parameters["token_layer"], parts["store"], parameters["token_statistics_minutes"], parameters["seed"])
-        reader = reader_of(Vectoriser.load(features / "encoder"), *how)
-        frames = state / f"{FRAMES}{_plan(data, parts, (how[0], *how[2:]))}"
-        views = {part: at_layer(each, layer, reader, frames / part, part) for part, each in parts.items()}
+    centred = parameters["centred"]
+    views = {part: store.at_layer(parameters["token_layer"]) for part, store in parts.items()}
     centroids = fit_codebook(views["store"], centred, build(KMeansConfig, parameters))
     for part, view in views.items():
         tokenise(view, centroids, centred, tokens_file(folder, part))

@@ -1,8 +1,8 @@
 """Anonymised speech under attack: lists of trials, the clips of every setting, and equal error rates."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -133,7 +133,7 @@ class AnonymisedClips:
         self.codec, self.vocoder, self.store, self.tokens = codec, vocoder, store, tokens
         self.pool, self.settings, self.speakers = pool, settings, speakers
         self.measured: Measured = {}
-        self._renderings: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
+        self._rendered = lru_cache(KEPT_RENDERINGS)(self._render)
 
     def make(self, name: str) -> Float[Tensor, " samples"]:
         """Audio of a clip, as long as its recording; trials are measured beside it."""
@@ -156,16 +156,11 @@ class AnonymisedClips:
         if role == ENROLMENT:
             config = replace(config, seed=config.seed + ATTACKERS_SEED)
         voices, weights = draw(list(self.pool), utterance, self.speakers[utterance], config)
-        mixed = sum(weight * self._render(utterance, voice) for voice, weight in zip(voices, weights, strict=True))
+        mixed = sum(weight * self._rendered(utterance, voice) for voice, weight in zip(voices, weights, strict=True))
         return preserve(mixed, source, config.preservation)
 
     def _render(self, utterance: str, voice: str) -> Float[Tensor, "frames dim"]:
-        key = (utterance, voice)
-        if key not in self._renderings:
-            self._renderings[key] = self.codec.reconstruct(self.tokens.tokens(utterance), self.pool[voice])
-            if len(self._renderings) > KEPT_RENDERINGS:
-                self._renderings.popitem(last=False)
-        return self._renderings[key]
+        return self.codec.reconstruct(self.tokens.tokens(utterance), self.pool[voice])
 
 
 class Side(NamedTuple):

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vectok.augment import narrow_band
-from vectok.evaluation.models import ModelMissing, Scorer
+from vectok.evaluation.models import ModelMissing, Scorer, side_by_side
 from vectok.frames import seconds_of_samples
 
 NARROW = "embedding_narrow"  # the speaker embedding of the narrow-band copy of a clip
@@ -163,7 +163,7 @@ def score_clips(
 
     Arguments:
         requests: Clips by name and what is wanted of each.
-        make: Audio of a clip's name; called once a clip.
+        make: Audio of a clip's name; called once a clip, several at a time from threads.
         scorers: By the name of their value; a value whose scorer is missing stays empty.
         cache: What earlier runs scored.
         chunk_size: Clips held in memory.
@@ -174,6 +174,7 @@ def score_clips(
     with tqdm(total=len(ordered), desc="clips", mininterval=10, smoothing=0.1) as bar:
         for start in range(0, len(ordered), chunk_size):
             chunk = ordered[start : start + chunk_size]
-            rows += _score_chunk(chunk, [quantise(make(request.clip)) for request in chunk], scorers, cache)
+            clips = side_by_side(lambda request: quantise(make(request.clip)), chunk)
+            rows += _score_chunk(chunk, clips, scorers, cache)
             bar.update(len(chunk))
     return pd.DataFrame(rows, columns=["clip", "seconds", *VALUES])
