@@ -94,15 +94,6 @@ def test_groups_are_joined_without_comparisons_between_them():
     assert len(both.scores) == 2 * len(one.scores) == 16 and both.is_target.sum() == 8
 
 
-def test_distinctiveness_is_how_far_targets_stand_above_impostors():
-    rows, names = np.array([[1.0, 0.0], [0.0, 1.0]]), ["a", "b"]
-    assert attackers.distinctiveness(attackers.compare(rows, names, rows, names)) == pytest.approx(1)
-    assert attackers.distinctiveness(attackers.compare(np.ones((2, 2)), names, rows, names)) == pytest.approx(0)
-
-
-# Signals.
-
-
 def test_log_spectral_distance_is_of_levels_and_has_a_floor():
     clean = speech(16_000, 1)
     assert signal.log_spectral_distance(clean, clean) == pytest.approx(0, abs=1e-4)

@@ -249,7 +249,7 @@ def test_work_side_by_side_has_one_thread_each_and_gives_them_back():
     assert before == 3
     found = models.side_by_side(lambda n: (n, torch.get_num_threads(), threading.get_ident()), range(40))
     assert [n for n, *_ in found] == list(range(40)) and {n_threads for _, n_threads, _ in found} == {1}
-    assert len({ident for *_, ident in found}) <= models.N_WORKERS and torch.get_num_threads() == before
+    assert len({ident for *_, ident in found}) <= models.N_THREADS and torch.get_num_threads() == before
     with pytest.raises(ValueError, match="broken"):
         models.side_by_side(lambda n: int("broken"), range(3))
     assert torch.get_num_threads() == before

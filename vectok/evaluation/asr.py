@@ -19,8 +19,9 @@ from torch import Tensor
 from vectok.corpus.text import scoring_text
 from vectok.encoders.ctranslate2 import MODEL_SHA256, WHEELS, read_wheels, wheel_folders
 from vectok.evaluation.metrics import ErrorCounts, character_errors
-from vectok.evaluation.models import N_WORKERS, ModelMissing, Scorer, side_by_side
+from vectok.evaluation.models import ModelMissing, Scorer, side_by_side
 from vectok.frames import SAMPLE_RATE_HZ, samples_of_seconds
+from vectok.reproducibility import N_THREADS
 
 LONGEST_SECONDS = 30.0
 WINDOW_STEP_SECONDS = 3.0
@@ -88,7 +89,7 @@ class Transcriber(Scorer):
             raise ModelMissing(f"Whisper-base: install {' and '.join(WHEELS)}")
         files = {name: (folders[0] / name).read_bytes() for name in ("config.json", "tokenizer.json", "vocabulary.txt")}
         self._model = ctranslate2.models.Whisper(
-            "whisper-base", device="cpu", compute_type="int8", inter_threads=N_WORKERS, intra_threads=1,
+            "whisper-base", device="cpu", compute_type="int8", inter_threads=N_THREADS, intra_threads=1,
             files=files | {"model.bin": weights},
         )  # fmt: skip
         self._tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())

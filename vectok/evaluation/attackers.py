@@ -175,14 +175,3 @@ def compare(
 def joined(parts: Sequence[Trials]) -> Trials:
     """Comparisons of several groups of speakers, none between the groups."""
     return Trials(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-def distinctiveness(trials: Trials) -> float:
-    """Mean score of targets minus that of impostors: how far voices can still be told apart; 0 when not at all.
-
-    Example:
-        >>> speakers = np.array(["a", "b"])
-        >>> distinctiveness(Trials(np.array([0.9, 0.4]), speakers, speakers[::-1][[1, 1]], np.zeros(2)))
-        0.5
-    """
-    return float(trials.scores[trials.is_target].mean() - trials.scores[~trials.is_target].mean())

@@ -9,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-N_WORKERS = 2
+from vectok.reproducibility import N_THREADS
+
 Part, Result = TypeVar("Part"), TypeVar("Result")
 
 
@@ -42,7 +43,7 @@ def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(N_WORKERS) as pool:
+        with ThreadPoolExecutor(N_THREADS) as pool:
             return list(pool.map(work, parts))
     finally:
         torch.set_num_threads(n_threads)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vectok.corpus.lists import Lists
 from vectok.evaluation.scoring import NARROW, Request
-from vectok.evaluation.systems import Clip
+from vectok.evaluation.systems import Clip, guided_name
 
 TABLES = {"codec": "codec", "vc_intra": "table1_vc_intra", "vc_cross": "table2_vc_cross"}
 NARROW_BAND_HZ = 6_000.0  # a recording with less is narrow-band
@@ -93,8 +93,7 @@ def _conversion_clips(
     own = references[item.Index % min(2, len(references))]
     converted = Clip("vectok", item.source, prompt)
     clips = {"vectok": converted, "no_conversion": Clip("recording", item.source)}
-    others_of_ours = [f"vectok_guidance{weight:g}" for weight in config.guidances]
-    for method in (*others_of_ours, *(f"knn_vc_k{k}" for k in config.neighbours)):
+    for method in (*map(guided_name, config.guidances), *(f"knn_vc_k{k}" for k in config.neighbours)):
         clips[method] = Clip(method, item.source, prompt)
     if item.source in own_prompts:
         clips |= {
@@ -167,7 +166,7 @@ def requests_of(rows: pd.DataFrame, index: pd.DataFrame, config: PlanConfig) -> 
     """
     index, wants = index.set_index("utterance"), {}
     unrated = {f"knn_vc_k{k}" for k in config.neighbours if k != config.rated_neighbours}
-    unrated |= {f"vectok_guidance{weight:g}" for weight in config.guidances}
+    unrated |= set(map(guided_name, config.guidances))
     for row in rows.itertuples():
         embedding = NARROW if row.narrow else "embedding"
         rated = set() if row.system in unrated else {"distillmos", "dnsmos"}

@@ -114,7 +114,10 @@ def attack_rows(
 
 
 def distinct_voices(trials: attackers.Trials, n_draws: int, seed: int) -> Interval:
-    """:func:`vectok.evaluation.attackers.distinctiveness` with its interval, over trials (and speakers, if many)."""
+    """How far voices can still be told apart, 0 when not at all: the mean score of targets minus that of impostors.
+
+    Its interval is over trials, and over speakers where there are many.
+    """
     pairs = pd.DataFrame(trials._asdict()).assign(of_one=trials.is_target)
     cells = pairs.groupby(["trial_speakers", "trial_numbers", "of_one"])["scores"].agg(value="sum", weight="count")
     cells = cells.reset_index().rename(columns={"trial_speakers": "speaker"})

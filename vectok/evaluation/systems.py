@@ -28,6 +28,16 @@ from vectok.vocoder.base import Vocoder
 from vectok.vocoder.base import load as load_vocoder
 
 
+def guided_name(weight: float) -> str:
+    """The row of our own at another weight of guidance.
+
+    Example:
+        >>> guided_name(0.25)
+        'vectok_guidance0.25'
+    """
+    return f"vectok_guidance{weight:g}"
+
+
 class Parts(NamedTuple):
     """The trained parts of one profile and the features of its recordings."""
 
