@@ -225,11 +225,13 @@ def test_an_output_of_a_voices_own_frames_has_no_distance_to_it():
 def test_a_short_lm_training_without_bpe_hears_as_many_seconds(data, tmp_path):
     sizes = {"n_heads": 2, "batch_ids": 200, "task_shares": {"tts": 0.5, "asr": 0.5}, "dev_per_language": 2}
     sizes |= {"min_prompt_seconds": 0.1, "max_prompt_seconds": 0.3, "dev_prompt_seconds": 0.3, "precision": "no"}
-    floor, nothing = lm.run(data, tmp_path, "unigrams", tiny("lm_baseline", "unigrams", **sizes, n_vocab=12), 0)
+    plain = tiny("lm_baseline", "baseline", **sizes, n_pieces=12)
+    unigrams = tiny("lm_baseline", "unigrams", **sizes, n_pieces=12)
+    floor, nothing = lm.run(data, tmp_path, "unigrams", unigrams, plain, 0)
     assert not nothing and set(floor["metric"]) == {"right_bits_per_second"}
-    usual, heard = lm.run(data, tmp_path, "baseline", tiny("lm_baseline", "baseline", **sizes, n_vocab=12), 0)
-    parameters = tiny("lm_pieces", "without BPE", **sizes, n_vocab=N_CLUSTERS)
-    scores, spent = lm.run(data, tmp_path, "without BPE", parameters, 0)
+    usual, heard = lm.run(data, tmp_path, "baseline", plain, plain, 0)
+    parameters = tiny("lm_pieces", "without BPE", **sizes, n_pieces=N_CLUSTERS)
+    scores, spent = lm.run(data, tmp_path, "without BPE", parameters, plain, 0)
     assert spent["seconds_a_step"] == pytest.approx(heard["seconds_a_step"], rel=0.25)
     assert list(scores["item"]) == list(usual["item"]), "both are judged on the same"
     rates = scores.groupby("metric")[["value", "weight"]].sum().eval("value / weight")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vectok
-from tests.tiny_language import make_all, make_language_parts, make_vocabulary
+from tests.tiny_language import N_PIECES, make_all, make_language_parts, make_vocabulary
 from tests.tiny_system import ToyEncoder, speech
 from vectok import audio, cli, language, language_checks, release
 from vectok.language_items import Candidate, Line
@@ -58,7 +58,7 @@ def test_say_is_repeatable_and_depends_on_seed_and_style(system):
     said = system.say("press one", "en", voice, n_candidates=3)
     again = system.say("press one", "en", voice, n_candidates=3)
     assert torch.equal(said.audio, again.audio) and said.text == "press one"
-    assert len(said.audio) == 320 * len(system.codec.tokenizer.decode(said.pieces))
+    assert len(said.audio) == 320 * len(system.tasks.tokenizer.decode(said.pieces))
     assert torch.isfinite(said.audio).all() and -1 <= said.score <= 1
     other = system.say("press one", "en", voice, n_candidates=3, seed=1)
     styled = system.say("press one", "en", voice, style=speech(40_000, 9), n_candidates=3)
@@ -230,6 +230,16 @@ def test_models_of_other_codebooks_or_vocabularies_are_refused(folders, tmp_path
     other = make_language_parts(tmp_path / "languages", parts, make_vocabulary(parts, ("en",)))
     with pytest.raises(ValueError, match=f"{known.content_hash}.*|.*{known.content_hash}"):
         language.load_language_parts(parts, folders[1]._replace(clvp=other.clvp))
+
+
+def test_the_language_model_reads_and_says_pieces_of_its_own(system):
+    tokens = system.codec.encode(speech(40_000, 5)).tokens
+    own = system.tasks.tokenizer
+    assert own.n_vocab == N_PIECES != system.codec.tokenizer.n_vocab
+    assert system._pieces(speech(40_000, 5)) == tuple(own.encode(tokens).tolist())
+    assert system._pieces(speech(40_000, 5)) != tuple(system.codec.tokenizer.encode(tokens).tolist())
+    spoken = system.say("one", "en", speech(40_000, 5), n_candidates=2)
+    assert len(spoken.audio) == 320 * len(own.decode(spoken.pieces)), "its pieces are said in its own lengths"
 
 
 def test_a_model_without_the_task_says_so(folders, tmp_path):

@@ -282,7 +282,7 @@ def studio(tmp_path_factory):
     tokens.save_tokens(folder / "tokens.npy", tokens.tokenise_store(store, system.codec.codebook.centroids).tokens)
     table = tokens.TokenTable(store, folder / "tokens.npy")
     parts = systems.Parts(store, table, system.codec.codec, system.codec.vocoder, system.codec.vocoder)
-    return Studio(parts, system.codec.tokenizer, system.tasks)
+    return Studio(parts, system.tasks)
 
 
 def stored(studio: Studio) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,3 +205,26 @@ def test_the_loss_is_of_the_ids_given_what_is_read(model):
     logs = model(torch.tensor([found.read]))[0].log_softmax(-1)
     expected = -(logs[0, 20] + logs[1, 21] + logs[2, 9]) / 3
     torch.testing.assert_close(LMObjective(model, lambda _: {}, 10).losses("lm", batch, 1)["nats"], expected)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_piece_learns_from_its_tokens_and_is_saved_as_a_plain_vector(tmp_path, tied):
+    pieces = [torch.tensor([token]) for token in range(9)] + [torch.tensor(part) for part in ([0, 1], [1, 1, 2], [8])]
+    torch.manual_seed(0)
+    model = LanguageModel(replace(TINY, tied=tied), VOCABULARY).eval()
+    ids, own = torch.randint(0, VOCABULARY.n_ids, (2, 9)), model.llama.model.embed_tokens.weight.detach().clone()
+    plain = model(ids).detach()
+    model.compose(pieces)
+    first, composed = VOCABULARY.first_piece, model.llama.model.embed_tokens.weight
+    torch.testing.assert_close(composed[: first + 9], own[: first + 9])
+    torch.testing.assert_close(composed[first + 9], own[first + 9] + (own[first] + own[first + 1]) / 2)
+    torch.testing.assert_close(composed[first + 10], own[first + 10] + (2 * own[first + 1] + own[first + 2]) / 3)
+    torch.testing.assert_close(composed[first + 11], own[first + 11])
+    assert not torch.allclose(model(ids), plain)
+    model(torch.full((1, 2), first + 9)).sum().backward()
+    trained = model.llama.model.embed_tokens.parametrizations.weight.original
+    assert trained.grad[first].abs().sum() > 0, "a token's vector learns where its piece is heard"
+    model.save(tmp_path / "lm")
+    loaded = LanguageModel.load(tmp_path / "lm")
+    assert torch.equal(loaded(ids), model(ids)), "weights are folded"
+    assert not any("parametrization" in name for name in loaded.state_dict())

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from tests.tiny_system import N_VOCAB, make_parts
-from vectok import text
+from tests.tiny_system import N_CLUSTERS, make_parts
+from vectok import bpe, text
 from vectok.clvp.model import Clvp, ClvpConfig
 from vectok.codebook import content_hash, load_codebook
 from vectok.lm.model import LanguageModel, LanguageModelConfig
@@ -14,13 +14,20 @@ from vectok.parts import LanguageParts, Parts
 
 LANGUAGES = ("en", "es")
 TASKS = ("tts", "asr", "mt", "continuation")
+N_PIECES = 16
+
+
+def own_pieces() -> bytes:
+    """The BPE model of the language model's own pieces, which are others than the system's."""
+    tokens = torch.randint(0, N_CLUSTERS, (400,), generator=torch.Generator().manual_seed(9))
+    return bpe.train([tokens], bpe.BPEConfig(n_vocab=N_PIECES, n_clusters=N_CLUSTERS))
 
 
 def make_vocabulary(parts: Parts, languages: tuple[str, ...] = LANGUAGES) -> Vocabulary:
     """The joint vocabulary of the tiny system."""
     return Vocabulary(
-        symbols=tuple(text.symbols(languages)), languages=languages, n_pieces=N_VOCAB,
-        codebook_hash=content_hash(load_codebook(parts.kmeans)), bpe_hash=bpe_hash(parts.bpe / "bpe.model"),
+        symbols=tuple(text.symbols(languages)), languages=languages, n_pieces=N_PIECES,
+        codebook_hash=content_hash(load_codebook(parts.kmeans)), bpe_hash=bpe_hash(own_pieces()),
     )  # fmt: skip
 
 
@@ -33,6 +40,7 @@ def make_language_parts(folder: Path, parts: Parts, vocabulary: Vocabulary, task
     for parameter in model.parameters():
         parameter.data *= 4 if parameter.dim() > 1 else 1  # far from uniform, so that what stands before an id matters
     model.save(language.lm)
+    bpe.save(language.lm / "bpe.model", own_pieces())
     Clvp(ClvpConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32), vocabulary).eval().save(language.clvp)
     return language
 

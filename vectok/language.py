@@ -80,7 +80,7 @@ class LanguageSystem:
         self.tasks.check("tts", language)
         lines = [" ".join(words) for words in self.tasks.lines(text, language, WORDS_A_LINE)]
         timbre = self.codec.prompt_vectors(self._prompt(voice, "voice"))
-        manner = self._pieces(self._prompt(voice if style is None else style, "style"))
+        manner = self._style(self._prompt(voice if style is None else style, "style"))
         asked = [Line(f"say {number}", line, language, manner) for number, line in enumerate(lines)]
         return self._joined(self.tasks.speak(asked, n_candidates, seed), timbre)
 
@@ -107,7 +107,7 @@ class LanguageSystem:
         self.tasks.check("translate", source_language, target_language)
         samples = self._source(wav)
         prompt = self._prompt(wav if voice is None else voice, "voice")
-        pieces, style = tuple(self.codec.encode(samples).pieces.tolist()), self._pieces(prompt)
+        pieces, style = self._pieces(samples), self._style(prompt)
         heard = Heard("translate", pieces, source_language, target_language, style)
         return self._joined(self.tasks.translate([heard], n_candidates, seed), self.codec.prompt_vectors(prompt))
 
@@ -129,7 +129,7 @@ class LanguageSystem:
         self.tasks.check("continuation", language)
         samples = self._prompt(wav, "recording")
         before = self.codec.encode(samples)
-        begun = Begun("continue", tuple(before.pieces.tolist()), language)
+        begun = Begun("continue", self._pieces_of(before.tokens), language)
         n_frames = frames_of_seconds(seconds)
         candidates = self.tasks.carry_on([begun], [n_frames], n_candidates, seed)[0]
         said = [(self._tokens(one)[:n_frames], one) for one in candidates]
@@ -148,7 +148,7 @@ class LanguageSystem:
             ValueError: As :meth:`say`.
         """
         self.tasks.check("asr", language)
-        return self.tasks.transcribe([tuple(self.codec.encode(self._source(wav)).pieces.tolist())], [language])[0]
+        return self.tasks.transcribe([self._pieces(self._source(wav))], [language])[0]
 
     def _prompt(self, wav: Audio, what: str) -> Float[Tensor, " samples"]:
         samples = speech_samples(wav)
@@ -160,13 +160,20 @@ class LanguageSystem:
         check_source(samples, str(wav) if isinstance(wav, str | Path) else "the given recording")
         return samples
 
-    def _pieces(self, samples: Tensor) -> tuple[int, ...]:
+    def _pieces(self, samples: Float[Tensor, " samples"]) -> tuple[int, ...]:
+        """What the LM reads of a recording."""
+        return self._pieces_of(self.codec.encode(samples).tokens)
+
+    def _pieces_of(self, tokens: Int[Tensor, " frames"]) -> tuple[int, ...]:
+        """Tokens in the LM's own pieces."""
+        return tuple(self.tasks.tokenizer.encode(tokens).tolist())
+
+    def _style(self, samples: Float[Tensor, " samples"]) -> tuple[int, ...]:
         """Pieces of the beginning of a style prompt, as long as the LM has seen any."""
-        shown = samples[: samples_of_seconds(self.tasks.config.style_seconds)]
-        return tuple(self.codec.encode(shown).pieces.tolist())
+        return self._pieces(samples[: samples_of_seconds(self.tasks.config.style_seconds)])
 
     def _tokens(self, candidate: Candidate) -> Int[Tensor, " frames"]:
-        return self.codec.tokenizer.decode(torch.tensor(candidate.pieces, dtype=torch.int64))
+        return self.tasks.tokenizer.decode(torch.tensor(candidate.pieces, dtype=torch.int64))
 
     def _joined(self, lines: list[list[Candidate]], timbre: Tensor) -> Spoken:
         """The best candidate of each line, with pauses between."""
@@ -213,4 +220,4 @@ def load_language_parts(parts: Parts, language: LanguageParts) -> LanguageSystem
         ValueError: Models that do not belong together.
     """
     codec = load_parts(parts)
-    return LanguageSystem(codec, load_tasks(language.lm, language.clvp, parts.bpe / "bpe.model", codec.codebook_hash))
+    return LanguageSystem(codec, load_tasks(language.lm, language.clvp, codec.codebook_hash))

@@ -208,14 +208,13 @@ class LanguageTasks:
 
 
 def load_tasks(
-    lm_folder: Path, clvp_folder: Path, bpe_model: Path, codebook_hash: str, config: TaskConfig | None = None
+    lm_folder: Path, clvp_folder: Path, codebook_hash: str, config: TaskConfig | None = None
 ) -> LanguageTasks:
     """Opens the language models of one training.
 
     Arguments:
-        lm_folder: What the lm stage left.
+        lm_folder: What the lm stage left, the model of its pieces among it.
         clvp_folder: What the clvp stage left.
-        bpe_model: ``bpe.model``.
         codebook_hash: Of the codebook whose tokens they speak.
         config: Sampling.
     Raises:
@@ -223,9 +222,10 @@ def load_tasks(
             hashes are named.
     """
     lm, clvp = LanguageModel.load(lm_folder), Clvp.load(clvp_folder)
-    lm.vocabulary.check(codebook_hash, bpe_hash(bpe_model))
+    pieces = PieceTokenizer(lm_folder / "bpe.model")
+    lm.vocabulary.check(codebook_hash, bpe_hash((lm_folder / "bpe.model").read_bytes()))
     clvp.vocabulary.check_same(lm.vocabulary)
-    return LanguageTasks(lm, clvp, PieceTokenizer(bpe_model), config)
+    return LanguageTasks(lm, clvp, pieces, config)
 
 
 def _has_letter(text: str) -> bool:

@@ -12,7 +12,6 @@ from vectok import bpe
 from vectok.ablations import tokens
 from vectok.ablations.settings import build, slug
 from vectok.alignment import Alignments
-from vectok.codebook import load_codebook
 from vectok.evaluation.task_tables import SCORE_COLUMNS
 from vectok.frames import seconds_of_frames
 from vectok.lm import check
@@ -27,6 +26,7 @@ from vectok.text import symbols
 from vectok.training import TrainingConfig, fit
 
 WITH_TEXTS = ("store", "augmented")  # parts of the features whose words are aligned
+PIECES = ("token_layer", "centred", "n_clusters", "n_pieces")  # parameters that decide them
 COUNTED_BATCHES = 16  # from which the seconds of speech in a step are counted
 
 
@@ -42,14 +42,16 @@ class Corpus(NamedTuple):
 def tokenizer_of(data: Path, found: tokens.Tokenised, parameters: Mapping[str, Any]) -> bpe.PieceTokenizer:
     """The pipeline's BPE model, or one learnt now on a variant's tokens or of another size.
 
-    ``n_vocab`` equal to ``n_clusters`` is no BPE at all: every token is a piece.
+    ``n_pieces`` equal to ``n_clusters`` is no BPE at all: every token is a piece.
     """
     usual = bpe.PieceTokenizer(data / "bpe" / "bpe.model")
-    if tokens.is_usual(data, parameters) and usual.n_vocab == parameters["n_vocab"]:
+    if tokens.is_usual(data, parameters) and usual.n_vocab == parameters["n_pieces"]:
         return usual
     store, table = found.sources["store"]
     train = store.index.loc[store.index["split"] == "train", "utterance"]
-    return bpe.PieceTokenizer(bpe.train(map(table.tokens, train), build(bpe.BPEConfig, parameters)))
+    return bpe.PieceTokenizer(
+        bpe.train(map(table.tokens, train), build(bpe.BPEConfig, {**parameters, "n_vocab": parameters["n_pieces"]}))
+    )
 
 
 def corpus_of(data: Path, state: Path, parameters: Mapping[str, Any]) -> Corpus:
@@ -107,6 +109,8 @@ def train(corpus: Corpus, parameters: Mapping[str, Any], state: Path, label: str
     seed_everything(parameters["seed"])
     sizes = build(LanguageModelConfig, {**parameters, "tasks": tuple(parameters["task_shares"])})
     model, batches = LanguageModel(sizes, corpus.vocabulary), batches_of(corpus, parameters)
+    if parameters["composed"]:
+        model.compose([corpus.tokenizer.tokens_of_piece(piece) for piece in range(corpus.tokenizer.n_vocab)])
     objective = LMObjective(model, lambda now: {}, parameters["n_steps"])
     fit(objective, batches, build(TrainingConfig, parameters), state, label)
     return model, batches
@@ -170,7 +174,7 @@ def unigram_scores(
 
 
 def run(
-    data: Path, state: Path, name: str, parameters: Mapping[str, Any], seed: int
+    data: Path, state: Path, name: str, parameters: Mapping[str, Any], usual: Mapping[str, Any], seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Trains one variant and scores it; one without any step is the floor of unigrams.
 
@@ -179,6 +183,7 @@ def run(
         state: The ablations' state folder.
         name: Of the variant.
         parameters: Of the variant.
+        usual: Of a variant that changes nothing: batches of other pieces hold as many seconds as its own.
         seed: Of the ablation, whatever the variant's is: it decides prompts and shuffled texts of the check.
     Returns: Scores, and what went into the training: parameters, steps, seconds of speech a step.
     """
@@ -187,9 +192,9 @@ def run(
     if not parameters["n_steps"]:
         maker = batches_of(corpus, {**parameters, "seed": seed}).maker
         return unigram_scores(maker, corpus, parameters["dev_prompt_seconds"], name, groups), {}
-    usual = corpus_of(data, state, {**parameters, **usual_pieces(data)})
-    if corpus.tokenizer.piece_lengths.tolist() != usual.tokenizer.piece_lengths.tolist():
-        parameters = equal_seconds(corpus, usual, parameters)
+    if any(parameters[key] != usual[key] for key in PIECES):
+        beside = corpus_of(data, state, {**parameters, **{key: usual[key] for key in PIECES}})
+        parameters = equal_seconds(corpus, beside, parameters)
     model, batches = train(corpus, parameters, state / slug(name), name)
     spent = {
         "n_parameters": float(model.n_parameters),
@@ -198,14 +203,3 @@ def run(
     }
     maker = SequenceMaker(corpus.vocabulary, replace(batches.config, seed=seed))
     return score(model, maker, corpus, parameters["dev_prompt_seconds"], name, groups), spent
-
-
-def usual_pieces(data: Path) -> dict[str, Any]:
-    """What makes the pipeline's own tokens and pieces."""
-    usual = bpe.PieceTokenizer(data / "bpe" / "bpe.model")
-    return {
-        "token_layer": load_codebook(data / "kmeans").layer,
-        "centred": True,
-        "n_clusters": usual.n_clusters,
-        "n_vocab": usual.n_vocab,
-    }

@@ -69,10 +69,7 @@ def variants(
     Raises:
         ValueError: A variant overrides a key that nothing has.
     """
-    base: dict[str, Any] = {}
-    for stage in (*UPSTREAM, ablation.stage):
-        base |= stage_parameters(profile, stage, params)
-    base |= short
+    base = usual(ablation, profile, short, params)
     for name, overrides in ablation.variants.items():
         if unknown := sorted(set(overrides) - set(base)):
             raise ValueError(
@@ -80,6 +77,23 @@ def variants(
                 f"{ablation.stage} or the notebook's own: take one of params.yaml"
             )
     return {name: _timed(base | overrides) for name, overrides in ablation.variants.items()}
+
+
+def usual(
+    ablation: Ablation, profile: str, short: Mapping[str, Any], params: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """All parameters of a variant that overrides nothing, before its steps are brought to scale.
+
+    Arguments:
+        ablation: From :func:`read_ablation`.
+        profile: A key of ``profiles``.
+        short: Sizes of the short trainings and of their checks.
+        params: What :func:`vectok.config.read_params` gives, read when it is not given.
+    """
+    base: dict[str, Any] = {}
+    for stage in (*UPSTREAM, ablation.stage):
+        base |= stage_parameters(profile, stage, params)
+    return {**base, **short}
 
 
 def _timed(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vectok.bpe import PieceTokenizer
 from vectok.evaluation.language_plan import Pair, Voice
 from vectok.evaluation.language_takes import Take, Timbre, take_of
 from vectok.evaluation.systems import Parts
@@ -36,12 +35,11 @@ class Studio:
 
     Arguments:
         parts: Of the codec's evaluation.
-        tokenizer: Tokens to pieces.
         tasks: Over the models.
     """
 
-    def __init__(self, parts: Parts, tokenizer: PieceTokenizer, tasks: LanguageTasks) -> None:
-        self.parts, self.tokenizer, self.tasks = parts, tokenizer, tasks
+    def __init__(self, parts: Parts, tasks: LanguageTasks) -> None:
+        self.parts, self.tokenizer, self.tasks = parts, tasks.tokenizer, tasks
 
     def pieces(self, utterance: str, n_frames: int | None = None) -> tuple[int, ...]:
         """Pieces of a recording, or of its beginning."""

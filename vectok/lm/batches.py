@@ -13,6 +13,7 @@ from torch import Tensor
 from vectok.frames import FRAME_RATE_HZ
 from vectok.lm import sequences
 from vectok.lm.data import Utterance
+from vectok.lm.phrases import PhrasePair, Text, phrase_pairs
 from vectok.lm.sequences import TaskSequence
 from vectok.lm.vocabulary import Vocabulary
 
@@ -39,6 +40,8 @@ class LMDataConfig:
         max_cut_words: Words of a cut, at most.
         misspelt_share: Of the characters that asr and mt sequences read, replaced by others of the same sequence. What
             counts stays right (*Deviation*: in use the model reads what it wrote, mistakes included).
+        phrase_share: Of the mt sequences, phrases instead of texts (:mod:`vectok.lm.phrases`).
+        max_phrase_words: Of a phrase, on either side.
         misheard_share: Of the pieces that asr sequences read, replaced by others of the same sequence (*Deviation*: so
             that the model cannot know an utterance by some of its pieces, and write it from memory).
         seed: Of everything that is drawn.
@@ -58,6 +61,8 @@ class LMDataConfig:
     seed: int
     misspelt_share: float = 0.0
     misheard_share: float = 0.0
+    phrase_share: float = 0.0
+    max_phrase_words: int = 3
 
 
 class LMBatch(NamedTuple):
@@ -134,7 +139,7 @@ class SequenceMaker:
         weight = self.config.context_weight
         return sequences.asr(self.vocabulary, heard.language, heard.speech, heard.words, delay, weight)
 
-    def mt(self, source: Utterance, target: Utterance) -> TaskSequence:
+    def mt(self, source: Utterance | Text, target: Utterance | Text) -> TaskSequence:
         """A text and its translation."""
         return sequences.mt(
             self.vocabulary, source.language, source.text, target.language, target.text, self.config.context_weight
@@ -183,6 +188,9 @@ class LMBatches:
         for utterance in utterances:
             self._voices.setdefault(utterance.speaker, []).append(utterance)
         self._check()
+        self.phrases = self._find_phrases() if config.task_shares.get("mt") and config.phrase_share else []
+        counts = np.array([pair.count for pair in self.phrases], dtype=np.float64)
+        self._phrase_shares = counts / counts.sum() if len(counts) else counts
         self._pool = lru_cache(maxsize=1)(self._draw_pool)
 
     def _check(self) -> None:
@@ -191,6 +199,10 @@ class LMBatches:
             raise ValueError(f"unknown tasks {', '.join(unknown)}: task_shares may name {', '.join(TASKS)}")
         if (shares.get("mt", 0) or shares.get("s2st", 0)) and not self.pairs:
             raise ValueError("expected utterances of one name in two languages for mt or s2st, got none: drop the task")
+
+    def _find_phrases(self) -> list[PhrasePair]:
+        groups = [[Text(utterance.language, utterance.text) for utterance in group] for group in self.pairs]
+        return phrase_pairs(groups, self.config.max_phrase_words)
 
     def __call__(self, step: int) -> LMBatch:
         """The same batch for the same step, always."""
@@ -217,6 +229,9 @@ class LMBatches:
         """
         shares = self.config.task_shares
         task = str(random.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+        if task == "mt" and self.phrases and random.random() < self.config.phrase_share:
+            pair = self.phrases[random.choice(len(self.phrases), p=self._phrase_shares)]
+            return self._misspelt(self.maker.mt(pair.source, pair.target), random)
         if task in ("mt", "s2st"):
             group = self.pairs[random.integers(len(self.pairs))]
             source, target = (group[place] for place in random.choice(len(group), 2, replace=False))

@@ -16,9 +16,9 @@ TAGS = ("pad", "end", "next", "say", "text", "tts", "asr", "mt", "s2st", "contin
 SEPARATOR = " "  # the symbol between two words
 
 
-def bpe_hash(model: Path) -> str:
-    """SHA-256 of a sentencepiece model's file: two vocabularies of pieces are one if their hashes are."""
-    return hashlib.sha256(model.read_bytes()).hexdigest()
+def bpe_hash(model: bytes) -> str:
+    """SHA-256 of a sentencepiece model: two vocabularies of pieces are one if their hashes are."""
+    return hashlib.sha256(model).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
