@@ -94,6 +94,9 @@ def test_groups_are_joined_without_comparisons_between_them():
     assert len(both.scores) == 2 * len(one.scores) == 16 and both.is_target.sum() == 8
 
 
+# Signals.
+
+
 def test_log_spectral_distance_is_of_levels_and_has_a_floor():
     clean = speech(16_000, 1)
     assert signal.log_spectral_distance(clean, clean) == pytest.approx(0, abs=1e-4)

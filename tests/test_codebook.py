@@ -1,4 +1,4 @@
-"""The codebook and the layer that tokens are read off: files, mean vectors, two layers in one run, views of a store."""
+"""The codebook and the layer that tokens are read off: files, mean vectors, two layers in one run."""
 
 import json
 

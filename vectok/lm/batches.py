@@ -188,7 +188,7 @@ class LMBatches:
         for utterance in utterances:
             self._voices.setdefault(utterance.speaker, []).append(utterance)
         self._check()
-        self.phrases = self._find_phrases() if config.task_shares.get("mt") and config.phrase_share else []
+        self.phrases = self._find_phrases() if config.task_shares.get("mt") and config.phrase_share else ()
         counts = np.array([pair.count for pair in self.phrases], dtype=np.float64)
         self._phrase_shares = counts / counts.sum() if len(counts) else counts
         self._pool = lru_cache(maxsize=1)(self._draw_pool)
@@ -200,8 +200,8 @@ class LMBatches:
         if (shares.get("mt", 0) or shares.get("s2st", 0)) and not self.pairs:
             raise ValueError("expected utterances of one name in two languages for mt or s2st, got none: drop the task")
 
-    def _find_phrases(self) -> list[PhrasePair]:
-        groups = [[Text(utterance.language, utterance.text) for utterance in group] for group in self.pairs]
+    def _find_phrases(self) -> tuple[PhrasePair, ...]:
+        groups = tuple(tuple(Text(each.language, each.text) for each in group) for group in self.pairs)
         return phrase_pairs(groups, self.config.max_phrase_words)
 
     def __call__(self, step: int) -> LMBatch:

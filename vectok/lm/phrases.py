@@ -7,7 +7,8 @@ has translated speech enough to do without.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -56,8 +57,9 @@ def _phrases(sources: Sequence[str], targets: Sequence[str], max_words: int) -> 
     return found
 
 
-def phrase_pairs(groups: Iterable[Sequence[Text]], max_words: int, least_count: int = 2) -> list[PhrasePair]:
-    """Phrases that translate each other, in both directions of every pair of languages.
+@lru_cache(maxsize=1)
+def phrase_pairs(groups: tuple[tuple[Text, ...], ...], max_words: int, least_count: int = 2) -> tuple[PhrasePair, ...]:
+    """Phrases that translate each other, in both directions of every pair of languages; kept for the next who asks.
 
     Arguments:
         groups: Texts that say the same, one a language at most.
@@ -70,11 +72,11 @@ def phrase_pairs(groups: Iterable[Sequence[Text]], max_words: int, least_count: 
         for one, other in combinations(sorted(group), 2):
             if one.text and other.text and one.language != other.language:
                 sides.setdefault((one.language, other.language), []).append((one.text, other.text))
-    found = []
+    found: list[PhrasePair] = []
     for languages, texts in tqdm(sorted(sides.items()), desc="phrases", mininterval=10):
         counted = _phrases(*zip(*texts, strict=True), max_words)
         for pair, count in sorted(counted.items(), key=lambda each: (-each[1], each[0])):
             if count >= least_count:
                 one, other = (Text(*each) for each in zip(languages, pair, strict=True))
                 found += [PhrasePair(one, other, count), PhrasePair(other, one, count)]
-    return found
+    return tuple(found)
