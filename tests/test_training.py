@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vectok.training import Objective, TrainingConfig, finish, fit, rate_at
+from vectok.training import Objective, TrainingConfig, finish, fit, hidden_matrices, rate_at
 
 CONFIG = TrainingConfig(n_steps=12, learning_rate=0.05, n_warmup_steps=3, precision="no", save_every_steps=4, seed=0)
 
@@ -106,3 +106,69 @@ def test_rate_rises_then_falls_to_its_final_share():
     assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0)
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.2, abs=0.01)
+
+
+class Stack(nn.Module):
+    """A layer that reads, two stacked ones, one that predicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads, self.predicts = nn.Linear(3, 8), nn.Linear(8, 1)
+        self.stack = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(0.5)) for _ in range(2))
+
+    def forward(self, values):
+        hidden = self.reads(values)
+        for block in self.stack:
+            hidden = block(hidden)
+        return self.predicts(hidden)
+
+
+class Stacked(Regression):
+    """The first player has stacked layers."""
+
+    def __init__(self, fail_at=None):
+        super().__init__(fail_at)
+        self.first = Stack()
+
+
+def test_hidden_matrices_are_those_of_stacked_layers_once_each():
+    first = Stacked().first
+    assert [id(each) for each in hidden_matrices(first)] == [id(block[0].weight) for block in first.stack]
+    first.stack[0][0].weight.requires_grad_(False)
+    assert [id(each) for each in hidden_matrices(first)] == [id(first.stack[1][0].weight)]
+    assert not hidden_matrices(Regression().first)
+
+
+def test_muon_moves_hidden_matrices_by_orthogonal_steps_and_adamw_all_else(tmp_path):
+    config = TrainingConfig(n_steps=1, learning_rate=0.01, muon_rate=2.0, weight_decay=0.0, precision="no")
+    whole, plain = Stacked(), Stacked()
+    plain.first.load_state_dict(whole.first.state_dict())
+    before = {name: value.detach().clone() for name, value in whole.first.named_parameters()}
+    for objective, rate in ((whole, 2.0), (plain, 0.0)):
+        torch.manual_seed(5)
+        fit(objective, batch_at, dataclasses.replace(config, muon_rate=rate), tmp_path / str(rate), "test")
+    for (name, value), other in zip(whole.first.named_parameters(), plain.first.parameters(), strict=True):
+        step = value.detach() - before[name]
+        if any(value is each for each in hidden_matrices(whole.first)):
+            singular = torch.linalg.svdvals(step) / (0.2 * 0.02 * 8**0.5)  # 0.2 eta sqrt(max(m, n))
+            assert singular.max() < 1.3 and singular[3] > 0.5
+        else:
+            assert torch.equal(value, other)
+
+
+def test_muon_resumed_equals_uninterrupted(tmp_path):
+    config = dataclasses.replace(CONFIG, muon_rate=1.0)
+    start, histories, ends = Stacked().first.state_dict(), [], []
+    for fail_at in (None, 9, None):
+        objective = Stacked(fail_at)
+        objective.first.load_state_dict(start)
+        torch.manual_seed(5)
+        folder = tmp_path / ("whole" if not ends else "killed")
+        if fail_at:
+            with pytest.raises(KeyboardInterrupt):
+                fit(objective, batch_at, config, folder, "test")
+            continue
+        histories.append(fit(objective, batch_at, config, folder, "test"))
+        ends.append(weights(objective))
+    assert torch.equal(*ends)
+    pd.testing.assert_frame_equal(*histories)
