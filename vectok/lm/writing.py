@@ -1,5 +1,6 @@
 """Batched writing of text: transcripts of pieces as they stream in, and translations; the best of several drafts."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ class WritingConfig:
     """How text is written.
 
     Arguments:
-        threshold: While speech is read, a symbol is written where the probability of all symbols together exceeds it.
+        threshold: While speech is read, a symbol is written where the probability of all symbols together exceeds it;
+            in drafts that are drawn, reading on counts :math:`\\theta / (1 - \\theta)` times. Above one half, since a
+            character that is written twice costs more than one that is left out: chosen on dev (reports/LOG.md).
         max_symbols_per_piece: Symbols between two pieces, at most.
         max_symbols: Symbols behind the last piece, or of a translation, at most.
         n_rows: Texts in flight, at most.
@@ -30,7 +33,7 @@ class WritingConfig:
         seed: Of the noise.
     """
 
-    threshold: float = 0.5
+    threshold: float = 0.7
     max_symbols_per_piece: int = 24
     max_symbols: int = 400
     n_rows: int = 64
@@ -131,10 +134,11 @@ def _choose(
     written = logs.masked_fill(~(is_symbol | (is_end & ~reading)), -torch.inf)
     reads = logs.masked_fill(is_symbol, -torch.inf).logsumexp(-1, keepdim=True).masked_fill(~reading, -torch.inf)
     n_ids, likeliest, on = logs.shape[1], written.argmax(-1).tolist(), reads[:, 0].exp().tolist()
+    caution = math.log(config.threshold / (1 - config.threshold))
     chosen = [one if share < 1 - config.threshold else n_ids for one, share in zip(likeliest, on, strict=True)]
     if drawn := [place for place, row in enumerate(active) if row.draft]:
         noises = [sampling.noise(config.seed, active[at].key, active[at].draft, active[at].n_drawn) for at in drawn]
-        choices = torch.cat([written, reads], -1)[drawn].double().cpu().numpy()
+        choices = torch.cat([written, reads + caution], -1)[drawn].double().cpu().numpy()
         shares = sampling.softmax(choices / config.temperature)
         for place, one in zip(drawn, sampling.draw(shares, np.array(noises)).tolist(), strict=True):
             chosen[place] = one
