@@ -368,12 +368,15 @@ def test_drafts_write_as_often_as_the_model_believes(model, monkeypatch):
     monkeypatch.setattr(Decoder, "step", step)
     shown = []
     monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
-    config = WritingConfig(n_drafts=400, temperature=1.0, max_symbols_per_piece=1, max_symbols=0)
+    config = WritingConfig(threshold=0.5, n_drafts=400, temperature=1.0, max_symbols_per_piece=1, max_symbols=0)
     stream = VOCABULARY.encode_pieces([3] * 8)
     write(model, [[3, 4]], config, [stream])
     lengths = [len(text) for text in shown[0][1:]]
     assert np.mean(lengths) == pytest.approx(8 * 0.25, rel=0.12)
     assert np.mean([0 < n < 8 for n in lengths]) > 0.8, "every place draws for itself"
+    write(model, [[3, 4]], replace(config, threshold=0.7), [stream])
+    careful = 0.25 / (0.25 + 0.75 * 0.7 / 0.3)  # reading on counts 7/3 times
+    assert np.mean([len(text) for text in shown[1][1:]]) == pytest.approx(8 * careful, rel=0.12)
     assert len(shown[0][0]) == 0, "the greedy draft never writes below its threshold"
     assert len(write(model, [[3, 4]], replace(config, threshold=0.2, n_drafts=1), [stream])[0].text) == 8
 
