@@ -32,6 +32,29 @@ class Regression(Objective):
         return {f"{player}_mse": (self.players()[player](batch) - batch.sum(-1, keepdim=True)).square().mean()}
 
 
+class Stack(nn.Module):
+    """A layer that reads, two stacked ones, one that predicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads, self.predicts = nn.Linear(3, 8), nn.Linear(8, 1)
+        self.stack = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(0.5)) for _ in range(2))
+
+    def forward(self, values):
+        hidden = self.reads(values)
+        for block in self.stack:
+            hidden = block(hidden)
+        return self.predicts(hidden)
+
+
+class Stacked(Regression):
+    """The first player has stacked layers."""
+
+    def __init__(self, fail_at=None):
+        super().__init__(fail_at)
+        self.first = Stack()
+
+
 def batch_at(step):
     return torch.randn(16, 3, generator=torch.Generator().manual_seed(step))
 
@@ -40,16 +63,18 @@ def weights(objective):
     return torch.cat([p.detach().flatten() for module in objective.players().values() for p in module.parameters()])
 
 
-def test_resumed_equals_uninterrupted(tmp_path):
-    whole, killed = Regression(), Regression(fail_at=9)
+@pytest.mark.parametrize(("kind", "muon_rate"), [(Regression, 0.0), (Stacked, 1.0)])
+def test_resumed_equals_uninterrupted(kind, muon_rate, tmp_path):
+    config = dataclasses.replace(CONFIG, muon_rate=muon_rate)
+    whole, killed = kind(), kind(fail_at=9)
     torch.manual_seed(5)
-    history = fit(whole, batch_at, CONFIG, tmp_path / "whole", "test")
+    history = fit(whole, batch_at, config, tmp_path / "whole", "test")
     torch.manual_seed(5)
     with pytest.raises(KeyboardInterrupt):
-        fit(killed, batch_at, CONFIG, tmp_path / "killed", "test")
-    resumed = Regression()
+        fit(killed, batch_at, config, tmp_path / "killed", "test")
+    resumed = kind()
     torch.manual_seed(99)
-    again = fit(resumed, batch_at, CONFIG, tmp_path / "killed", "test")
+    again = fit(resumed, batch_at, config, tmp_path / "killed", "test")
     assert torch.equal(weights(resumed), weights(whole))
     pd.testing.assert_frame_equal(again, history)
 
@@ -108,29 +133,6 @@ def test_rate_rises_then_falls_to_its_final_share():
     assert rates[-1] == pytest.approx(0.2, abs=0.01)
 
 
-class Stack(nn.Module):
-    """A layer that reads, two stacked ones, one that predicts."""
-
-    def __init__(self):
-        super().__init__()
-        self.reads, self.predicts = nn.Linear(3, 8), nn.Linear(8, 1)
-        self.stack = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(0.5)) for _ in range(2))
-
-    def forward(self, values):
-        hidden = self.reads(values)
-        for block in self.stack:
-            hidden = block(hidden)
-        return self.predicts(hidden)
-
-
-class Stacked(Regression):
-    """The first player has stacked layers."""
-
-    def __init__(self, fail_at=None):
-        super().__init__(fail_at)
-        self.first = Stack()
-
-
 def test_hidden_matrices_are_those_of_stacked_layers_once_each():
     first = Stacked().first
     assert [id(each) for each in hidden_matrices(first)] == [id(block[0].weight) for block in first.stack]
@@ -141,8 +143,7 @@ def test_hidden_matrices_are_those_of_stacked_layers_once_each():
 
 def test_muon_moves_hidden_matrices_by_orthogonal_steps_and_adamw_all_else(tmp_path):
     config = TrainingConfig(n_steps=1, learning_rate=0.01, muon_rate=2.0, weight_decay=0.0, precision="no")
-    whole, plain = Stacked(), Stacked()
-    plain.first.load_state_dict(whole.first.state_dict())
+    whole, plain = Stacked(), Stacked()  # of one seed
     before = {name: value.detach().clone() for name, value in whole.first.named_parameters()}
     for objective, rate in ((whole, 2.0), (plain, 0.0)):
         torch.manual_seed(5)
@@ -154,21 +155,3 @@ def test_muon_moves_hidden_matrices_by_orthogonal_steps_and_adamw_all_else(tmp_p
             assert singular.max() < 1.3 and singular[3] > 0.5
         else:
             assert torch.equal(value, other)
-
-
-def test_muon_resumed_equals_uninterrupted(tmp_path):
-    config = dataclasses.replace(CONFIG, muon_rate=1.0)
-    start, histories, ends = Stacked().first.state_dict(), [], []
-    for fail_at in (None, 9, None):
-        objective = Stacked(fail_at)
-        objective.first.load_state_dict(start)
-        torch.manual_seed(5)
-        folder = tmp_path / ("whole" if not ends else "killed")
-        if fail_at:
-            with pytest.raises(KeyboardInterrupt):
-                fit(objective, batch_at, config, folder, "test")
-            continue
-        histories.append(fit(objective, batch_at, config, folder, "test"))
-        ends.append(weights(objective))
-    assert torch.equal(*ends)
-    pd.testing.assert_frame_equal(*histories)
