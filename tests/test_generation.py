@@ -388,7 +388,7 @@ def test_transcripts_need_pieces(model):
 
 def test_speed_is_measured_on_both_sides(model):
     found = compare_speed(model, plain("one", [1, 2, 3], 3), CONFIG)
-    assert found.n_ids >= 3 and found.n_plain_ids >= 3
+    assert 3 <= found.n_ids <= 3 * CONFIG.max_pieces and 3 <= found.n_plain_ids <= 3 * CONFIG.max_pieces
     assert found.ratio == pytest.approx(found.ids_per_second / found.plain_ids_per_second)
     with pytest.raises(ValueError, match="queue"):
         compare_speed(model, spoken("one", "a"), CONFIG)

@@ -23,6 +23,7 @@ from vectok.evaluation import (
     language_plays,
     language_rows,
     language_scores,
+    language_speed,
     language_tables,
     language_takes,
     language_targets,
@@ -237,7 +238,8 @@ def test_recognition_floor_reads_another_text_of_the_same_language():
 
 def test_targets_of_speed_bits_and_recognition():
     cost = language_numbers.cost_table(
-        {"device": "d", "ids_per_second": {"vectok": 50.0, "transformers": 9.0}, "seconds_by_n": {"1": 2.0},
+        {"device": "d", "ids_per_second": {"vectok": 50.0, "transformers": 9.0},
+         "n_ids": {"vectok": 3000, "transformers": 2900}, "seconds_by_n": {"1": 2.0},
          "rtf_by_n": {"1": 1.0}, "n_parameters": {"lm": 7}}, {"lm": {"seconds": 3.0, "peak_memory_mb": 4}},
     )  # fmt: skip
     bits = language_numbers.bits_table(
@@ -251,24 +253,28 @@ def test_targets_of_speed_bits_and_recognition():
         {"bits": bits, "asr": recognition, "language_cost": cost}, language_tables.corrected([])
     )
     assert [target.met for target in found] == [True, True, True] and "+10.0" in found[0].measured
+    assert "5.6 times (50 against 9; 3000 and 2900 ids)" in found[2].measured
     information = {"normaliser": "n", "asr_note": "a", "n_draws": 5, "resampling": {}}
     page = language_markdown.page("asr", recognition, language_tables.corrected([]), information)
     assert "30.0 [20.0, 36.0]" in page
 
 
 @pytest.mark.parametrize("high, met", [(-0.5, True), (0.5, False)])
-def test_clvp_is_held_against_the_first_candidate_over_all_texts(high, met):
-    """The curve's few texts stand beside; neither its interval nor other conditions or metrics decide."""
+def test_clvp_is_held_against_the_mean_of_all_candidates(high, met):
+    """The most texts decide; the first candidate stands beside, and other N, conditions and metrics do not count."""
     rows = [
-        ("table3_tts", "tts", "tts_first", "all seen", "cer", -3.0, -5.5, high, 0.01, 0.01, 100),
+        ("clvp_curve", "clvp", "random", "16 candidates, 50 texts", "cer", -3.0, -5.5, high, 0.01, 0.01, 50),
+        ("clvp_curve", "clvp", "random", "16 candidates, 5 texts", "cer", -9.0, -9.5, -high, 0.01, 0.01, 5),
+        ("clvp_curve", "clvp", "random", "8 candidates, 50 texts", "cer", -9.0, -9.5, -high, 0.01, 0.01, 50),
+        ("clvp_curve", "clvp", "asr", "16 candidates, 50 texts", "cer", 9.0, 8.0, 10.0, 0.01, 0.01, 50),
+        ("table3_tts", "tts", "tts_first", "all seen", "cer", 1.25, -1.0, 3.0, 0.5, 0.5, 100),
         ("table3_tts", "tts", "tts_first", "all seen", "scs", -3.0, -5.5, -1.0, 0.01, 0.01, 100),
         ("table3_tts", "tts", "ground_truth", "all seen", "cer", 30.0, 25.0, 35.0, 0.01, 0.01, 100),
         ("table3_tts", "tts", "tts_first", "en seen", "cer", 9.0, 8.0, 10.0, 0.01, 0.01, 20),
-        ("clvp_curve", "clvp", "random", "16 candidates, 20 texts", "cer", 1.25, -1.0, 3.0, 0.5, 0.5, 20),
     ]
     (found,) = language_targets.evaluate({}, language_tables.corrected(rows))
     assert found.met == met
-    assert found.measured.startswith("-3.00 [-5.50, ") and "+1.25 [-1.00, +3.00], 20 texts" in found.measured
+    assert found.measured.startswith("-3.00 [-5.50, ") and "+1.25 [-1.00, +3.00], 100 texts" in found.measured
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +301,25 @@ def stored(studio: Studio) -> pd.DataFrame:
         "seconds": rows["seconds"], "known": True, "prompt": prompt, "references": [("toy/002",)] * len(rows),
         "name": [str(n // 2) for n in range(len(rows))],
     })  # fmt: skip
+
+
+def test_speed_continues_the_longest_recording_up_to_a_limit(studio, monkeypatch):
+    chosen, asked = stored(studio), []
+    compare = language_speed.compare_speed
+
+    def watch(lm, request, config):
+        asked.append(request.prefix)
+        return compare(lm, request, config)
+
+    monkeypatch.setattr(language_speed, "compare_speed", watch)
+    monkeypatch.setattr(language_speed, "TIMED_PIECES", 5)
+    found = language_speed.measure(studio, chosen, 3, 2, 0)
+    longest = chosen["item"][chosen["seconds"].idxmax()]
+    n_prompt = int(language_speed.PROMPT_SECONDS * 50)
+    (prefix,) = asked
+    assert tuple(prefix[2:]) == tuple(studio.tasks.lm.vocabulary.encode_pieces(studio.pieces(longest, n_prompt)))
+    assert all(3 <= n <= 15 for n in found["n_ids"].values()), "three candidates of five ids at most"
+    assert set(found["seconds_by_n"]) == {1, 2} and all(value > 0 for value in found["ids_per_second"].values())
 
 
 def test_takes_become_rows_clips_and_scores(studio, tmp_path):

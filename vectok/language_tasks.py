@@ -192,7 +192,7 @@ class LanguageTasks:
 
     def timed_generation(self, seed: int, n_ids: int, n_rows: int) -> GenerationConfig:
         """The same settings for a comparison of speeds: utterances of so many ids at most, all rows in flight."""
-        return replace(self.config.generation(seed, False), max_pieces_per_word=n_ids, n_rows=n_rows)
+        return replace(self.config.generation(seed, False), max_pieces=n_ids, n_rows=n_rows)
 
     def _draw(self, requests: Sequence[Request], seed: int) -> list[list[Generated]]:
         """Samples, request by request."""

@@ -23,7 +23,7 @@ LANGUAGE_SHOWN = {
     "clvp_curve": ("cer",),
     "tts_seeds": ("cer", "wer"),
     "bits": ("bits_per_second",),
-    "language_cost": ("ids_per_second", "rtf", "n_parameters", "seconds", "peak_memory_mb"),
+    "language_cost": ("ids_per_second", "n_ids", "rtf", "n_parameters", "seconds", "peak_memory_mb"),
 }  # fmt: skip
 LANGUAGE_NOTES = {
     "table3_tts": (

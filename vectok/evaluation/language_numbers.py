@@ -46,6 +46,7 @@ def cost_table(measured: dict, stages: dict[str, dict]) -> pd.DataFrame:
 
     for system, value in measured["ids_per_second"].items():
         add(system, "generation", "ids_per_second", value)
+        add(system, "generation", "n_ids", measured["n_ids"][system])
     for n, value in measured["seconds_by_n"].items():
         add("tts", f"best of {n}", "seconds", value)
         add("tts", f"best of {n}", "rtf", measured["rtf_by_n"][n])

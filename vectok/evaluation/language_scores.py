@@ -34,6 +34,7 @@ LANGUAGE_UNITS = {
     "duration_ratio": "1",
     "bits_per_second": "bit/s",
     "ids_per_second": "1/s",
+    "n_ids": "1",
     "rtf": "processing s / audio s, lower is better",
     "seconds": "s",
     "peak_memory_mb": "MiB",
