@@ -43,7 +43,7 @@ FILES = Parts(
     vocoder=("config.json", "model.safetensors"),
 )
 LANGUAGE_FILES = LanguageParts(
-    lm=("config.json", "vocabulary.json", "model.safetensors", "bpe.model"),
+    lm=("config.json", "vocabulary.json", "model.safetensors", "bpe.model", "memory.json"),
     clvp=("config.json", "vocabulary.json", "model.safetensors"),
 )
 BITSTREAM, VOICES = "bitstream", "voices"  # folders of a home: the coder of .vtok files, voices to anonymise with
