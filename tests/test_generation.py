@@ -381,6 +381,12 @@ def test_drafts_write_as_often_as_the_model_believes(model, monkeypatch):
     assert len(write(model, [[3, 4]], replace(config, threshold=0.2, n_drafts=1), [stream])[0].text) == 8
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, 7.0])
+def test_a_threshold_is_a_probability(threshold):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        WritingConfig(threshold=threshold)
+
+
 def test_transcripts_need_pieces(model):
     with pytest.raises(ValueError, match=r"utterances \[1\]"):
         transcribe(model, [Heard("en", [1]), Heard("en", [])], WritingConfig(), True)

@@ -33,6 +33,7 @@ from vectok.evaluation import (
 )
 from vectok.evaluation.language_generation import Studio
 from vectok.evaluation.metrics import ErrorCounts
+from vectok.lm.memory import TranslationMemory
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 
@@ -150,6 +151,19 @@ def test_translation_rows_have_every_direction_and_their_mean():
     found = {key: tables.lookup(table, *key).value for key in (("s2st", c, "chrf") for c in ("es-en", "fr-en", "all"))}
     assert list(found.values()) == [100.0, 0.0, 50.0]
     assert table["model"].str.contains("version:").all()
+
+
+def test_the_memory_answers_for_itself_with_what_it_has_for_the_transcript():
+    said = pd.DataFrame(
+        [("s2st", "a/es/0>en", "es-en", "en", "g", "x", "y", "press two"),
+         ("shuffled_references#0", "a/es/0>en", "es-en", "en", "g", "x", "y", "z")],
+        columns=["system", "item", "language", "content_language", "group", "transcript", "written", "text"],
+    )  # fmt: skip
+    memory = TranslationMemory([{"es": "pulse uno", "en": "press one"}, {"es": "adiós", "en": "goodbye"}])
+    found = language_translation.with_matches(said, {"a/es/0": "pulso uno"}, memory)
+    (alone,) = found[found["system"] == language_translation.UNSPOKEN].itertuples()
+    assert alone.written == "press one" and alone.transcript == "" and alone.text == "press two" and len(found) == 3
+    assert language_translation.with_matches(said, {}, TranslationMemory()) is said
 
 
 def test_a_direction_is_above_its_floor_when_the_interval_says_so():

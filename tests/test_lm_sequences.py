@@ -139,16 +139,17 @@ def test_batches_hold_a_fixed_number_of_ids_with_little_padding():
     made = LMBatches(make_utterances(TOKENIZER), VOCABULARY, replace(CONFIG, batch_ids=1000))
     drawn = [made(step) for step in range(16)]
     sizes = [batch.ids.numel() for batch in drawn]
-    assert max(sizes) <= 1000 and min(sizes) > 850
+    assert max(sizes) <= 1000 and min(sizes) >= 500
     n_real = sum(int((batch.ids != VOCABULARY.tag("pad")).sum()) for batch in drawn)
     assert n_real / sum(sizes) > 0.75  # lengths of this toy are short beside LENGTH_STEP
     assert all((batch.weights[batch.ids == VOCABULARY.tag("pad")] == 0).all() for batch in drawn)
 
 
-def test_fill_leaves_out_only_what_fills_no_batch():
+def test_fill_leaves_out_only_what_fills_less_than_half_a_batch():
     drawn = [TaskSequence([1] * n, [0.0] * n, 0) for n in (16, 40, 3, 30, 16)]
     filled = batches.fill(drawn, 64)
-    assert [[len(each.ids) for each in group] for group in filled] == [[40], [30, 16]]
+    assert [[len(each.ids) for each in group] for group in filled] == [[40], [30, 16], [16, 3]], "half full will do"
+    assert [[len(each.ids) for each in group] for group in batches.fill(drawn[:4], 64)] == [[40], [30, 16]]
     assert [len(group) for group in batches.fill(drawn[:1], 64)] == [1]
     assert batches.fill(drawn[1:2], 8) == [[drawn[1]]]  # longer than a batch: alone
 
@@ -200,9 +201,9 @@ def test_tasks_that_cannot_be_made_are_refused():
 def test_translations_pair_recordings_of_one_name_and_no_parts():
     utterances = make_utterances(TOKENIZER)
     assert all(len({u.language for u in group}) == 2 and not any(u.pseudo for u in group)
-               for group in batches.translations(utterances))  # fmt: skip
+               for group in data.translations(utterances))  # fmt: skip
     utterances[0].concept = utterances[10].concept = "demo.01"
-    assert all(u.concept != "demo.01" for group in batches.translations(utterances) for u in group)
+    assert all(u.concept != "demo.01" for group in data.translations(utterances) for u in group)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from tests.tiny_system import N_CLUSTERS, make_parts
 from vectok import bpe, text
 from vectok.clvp.model import Clvp, ClvpConfig
 from vectok.codebook import content_hash, load_codebook
+from vectok.lm.memory import TranslationMemory
 from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.vocabulary import Vocabulary, bpe_hash
 from vectok.parts import LanguageParts, Parts
@@ -41,6 +42,7 @@ def make_language_parts(folder: Path, parts: Parts, vocabulary: Vocabulary, task
         parameter.data *= 4 if parameter.dim() > 1 else 1  # far from uniform, so that what stands before an id matters
     model.save(language.lm)
     bpe.save(language.lm / "bpe.model", own_pieces())
+    TranslationMemory([{"en": "press one", "es": "pulse uno"}]).save(language.lm / "memory.json")
     Clvp(ClvpConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32), vocabulary).eval().save(language.clvp)
     return language
 

@@ -16,6 +16,7 @@ from vectok.clvp.ranking import speech_scores, text_scores
 from vectok.language_items import Begun, Candidate, Heard, Line, TaskConfig
 from vectok.lm import sequences, writing
 from vectok.lm.generation import Generated, GenerationConfig, Request, generate
+from vectok.lm.memory import TranslationMemory
 from vectok.lm.model import LanguageModel
 from vectok.lm.vocabulary import bpe_hash
 from vectok.text import FrontEnd
@@ -31,6 +32,7 @@ class LanguageTasks:
         clvp: In evaluation mode; ranks candidates.
         tokenizer: Whose pieces the LM speaks.
         config: Sampling.
+        memory: Of translations; an empty one where the LM was trained without.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class LanguageTasks:
         clvp: Clvp,
         tokenizer: PieceTokenizer,
         config: TaskConfig | None = None,
+        memory: TranslationMemory | None = None,
     ) -> None:
         self.lm, self.clvp, self.tokenizer = lm, clvp, tokenizer
+        self.memory = TranslationMemory() if memory is None else memory
         self.config = TaskConfig() if config is None else config
         self._front_ends: dict[str, FrontEnd] = {}
 
@@ -133,9 +137,9 @@ class LanguageTasks:
         return [texts[each] for each in heard]
 
     def translate_texts(self, texts: Sequence[str], sources: Sequence[str], targets: Sequence[str]) -> list[str]:
-        """Translations of normalised texts."""
+        """Translations of normalised texts, with the help of the memory."""
         prefixes = [
-            sequences.mt_prefix(self.lm.vocabulary, source, text, target)
+            sequences.mt_prefix(self.lm.vocabulary, source, text, target, self.memory.nearest(source, text, target))
             for text, source, target in zip(texts, sources, targets, strict=True)
         ]
         return [each.text.strip() for each in writing.write(self.lm, prefixes, self.writing_config())]
@@ -225,7 +229,7 @@ def load_tasks(
     pieces = PieceTokenizer(lm_folder / "bpe.model")
     lm.vocabulary.check(codebook_hash, bpe_hash((lm_folder / "bpe.model").read_bytes()))
     clvp.vocabulary.check_same(lm.vocabulary)
-    return LanguageTasks(lm, clvp, pieces, config)
+    return LanguageTasks(lm, clvp, pieces, config, TranslationMemory.load(lm_folder / "memory.json"))
 
 
 def _has_letter(text: str) -> bool:

@@ -19,9 +19,11 @@ from jaxtyping import Float
 from vectok.corpus.text import scoring_text
 from vectok.evaluation.language_plan import length_quartile_shuffle
 from vectok.evaluation.statistics import Interval
+from vectok.lm.memory import TranslationMemory
 
 N_BLEU, N_CHRF, BETA = 4, 6, 2
 METRICS = ("bleu", "chrf")
+UNSPOKEN = "memory"  # the row of the translation memory alone, which is a text
 
 
 class Sums(NamedTuple):
@@ -172,3 +174,21 @@ def said_of(
             found += [(f"shuffled_references#{n}", *common, text) for n, text in enumerate(stand_ins)]
     columns = ["system", "item", "language", "content_language", "group", "transcript", "written", "text"]
     return pd.DataFrame(found, columns=columns)
+
+
+def with_matches(said: pd.DataFrame, heard: dict[str, str], memory: TranslationMemory) -> pd.DataFrame:
+    """The same with rows of the memory alone: what the text nearest to the LM's transcript was translated to.
+
+    Arguments:
+        said: What :func:`said_of` gives.
+        heard: The LM's transcript of each recording.
+        memory: That the LM reads; without texts, nothing is added.
+    """
+    if not memory.groups:
+        return said
+    alone = said[said["system"] == "s2st"].assign(system=UNSPOKEN, transcript="")
+    found = [
+        memory.nearest(direction.split("-")[0], heard[item.split(">")[0]], language)
+        for item, direction, language in zip(alone["item"], alone["language"], alone["content_language"], strict=True)
+    ]
+    return pd.concat([said, alone.assign(written=found)], ignore_index=True)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vectok.frames import FRAME_RATE_HZ
 from vectok.lm import sequences
-from vectok.lm.data import Utterance
+from vectok.lm.data import Utterance, remember, translations
+from vectok.lm.memory import TranslationMemory
 from vectok.lm.phrases import PhrasePair, Text, phrase_pairs
 from vectok.lm.sequences import TaskSequence
 from vectok.lm.vocabulary import Vocabulary
@@ -42,6 +43,7 @@ class LMDataConfig:
             counts stays right (*Deviation*: in use the model reads what it wrote, mistakes included).
         phrase_share: Of the mt sequences, phrases instead of texts (:mod:`vectok.lm.phrases`).
         max_phrase_words: Of a phrase, on either side.
+        match_share: Of the mt sequences of whole texts, with a match in front (:mod:`vectok.lm.memory`).
         misheard_share: Of the pieces that asr sequences read, replaced by others of the same sequence (*Deviation*: so
             that the model cannot know an utterance by some of its pieces, and write it from memory).
         seed: Of everything that is drawn.
@@ -63,6 +65,7 @@ class LMDataConfig:
     misheard_share: float = 0.0
     phrase_share: float = 0.0
     max_phrase_words: int = 3
+    match_share: float = 0.0
 
 
 class LMBatch(NamedTuple):
@@ -103,7 +106,8 @@ def misread(
 def fill(drawn: Sequence[TaskSequence], batch_ids: int) -> list[list[TaskSequence]]:
     """Sequences of like lengths together, as many a batch as fit into ``batch_ids`` padded ids.
 
-    The shortest sequences may not fill a batch; they are left out, unless there is no other.
+    The shortest sequences may not fill a batch: they are left out where they fill less than half of it, unless there is
+    no other.
     """
     ordered = sorted(drawn, key=lambda each: -len(each.ids))
     filled, first = [], 0
@@ -112,7 +116,8 @@ def fill(drawn: Sequence[TaskSequence], batch_ids: int) -> list[list[TaskSequenc
         rows = max(1, batch_ids // padded)
         filled.append(ordered[first : first + rows])
         first += rows
-    return filled[:-1] if first > len(ordered) and len(filled) > 1 else filled
+    rest = sum(-(-len(each.ids) // LENGTH_STEP) * LENGTH_STEP for each in filled[-1])
+    return filled[:-1] if 2 * rest < batch_ids and len(filled) > 1 else filled
 
 
 class SequenceMaker:
@@ -139,11 +144,12 @@ class SequenceMaker:
         weight = self.config.context_weight
         return sequences.asr(self.vocabulary, heard.language, heard.speech, heard.words, delay, weight)
 
-    def mt(self, source: Utterance | Text, target: Utterance | Text) -> TaskSequence:
-        """A text and its translation."""
+    def mt(self, source: Utterance | Text, target: Utterance | Text, match: str = "") -> TaskSequence:
+        """A text and its translation, behind the translation of a like text."""
         return sequences.mt(
-            self.vocabulary, source.language, source.text, target.language, target.text, self.config.context_weight
-        )
+            self.vocabulary, source.language, source.text, target.language, target.text, self.config.context_weight,
+            match,
+        )  # fmt: skip
 
     def s2st(self, source: Utterance, target: Utterance) -> TaskSequence:
         """Speech and the speech of its translation."""
@@ -155,18 +161,6 @@ class SequenceMaker:
     def continuation(self, spoken: Utterance) -> TaskSequence:
         """Speech alone."""
         return sequences.continuation(self.vocabulary, spoken.language, spoken.speech)
-
-
-def translations(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
-    """Recordings that say the same in two languages or more, grouped; parts of cut recordings do not correspond.
-
-    The corpus names part n of a cut recording ``<name>.0n``.
-    """
-    groups: dict[str, dict[str, Utterance]] = {}
-    for utterance in utterances:
-        if not utterance.pseudo and not utterance.concept.rpartition(".")[2].isdigit():
-            groups.setdefault(utterance.concept, {})[utterance.language] = utterance
-    return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 
 class LMBatches:
@@ -188,6 +182,8 @@ class LMBatches:
         for utterance in utterances:
             self._voices.setdefault(utterance.speaker, []).append(utterance)
         self._check()
+        wants_matches = config.task_shares.get("mt") and config.match_share
+        self.memory = remember(utterances) if wants_matches else TranslationMemory()
         self.phrases = self._find_phrases() if config.task_shares.get("mt") and config.phrase_share else ()
         counts = np.array([pair.count for pair in self.phrases], dtype=np.float64)
         self._phrase_shares = counts / counts.sum() if len(counts) else counts
@@ -236,7 +232,8 @@ class LMBatches:
             group = self.pairs[random.integers(len(self.pairs))]
             source, target = (group[place] for place in random.choice(len(group), 2, replace=False))
             if task == "mt":
-                return self._misspelt(self.maker.mt(source, target), random)
+                match = self._match(source, target, random)
+                return self._misspelt(self.maker.mt(source, target, match), random, len(match))
             return self.maker.s2st(source, target)
         pseudo = bool(random.random() < self.config.augmented_share) and bool(self._kinds[True])
         kind = self._kinds[pseudo]
@@ -248,8 +245,16 @@ class LMBatches:
             return self._misheard(self._misspelt(self.maker.asr(spoken), random), random)
         return self.maker.tts(spoken, self._prompt(utterance, random))
 
-    def _misspelt(self, found: TaskSequence, random: np.random.Generator) -> TaskSequence:
-        return misread(found, self.vocabulary.is_symbol(torch.tensor(found.ids)), self.config.misspelt_share, random)
+    def _match(self, source: Utterance, target: Utterance, random: np.random.Generator) -> str:
+        """Translation of the nearest other text, or none."""
+        if not self.config.match_share or random.random() >= self.config.match_share:
+            return ""
+        return self.memory.nearest(source.language, source.text, target.language, leave_out=True)
+
+    def _misspelt(self, found: TaskSequence, random: np.random.Generator, n_right: int = 0) -> TaskSequence:
+        """Reads some of the symbols wrongly, but for the first ``n_right``, which nobody wrote by ear."""
+        places = self.vocabulary.is_symbol(torch.tensor(found.ids))
+        return misread(found, places & (places.cumsum(0) > n_right), self.config.misspelt_share, random)
 
     def _misheard(self, found: TaskSequence, random: np.random.Generator) -> TaskSequence:
         pieces = torch.tensor(found.ids) >= self.vocabulary.first_piece

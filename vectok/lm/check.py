@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vectok.frames import FRAME_RATE_HZ, seconds_of_frames
-from vectok.lm.batches import SequenceMaker, collate, draw_prompt, translations
-from vectok.lm.data import Utterance
+from vectok.lm.batches import SequenceMaker, collate, draw_prompt
+from vectok.lm.data import Utterance, remember, translations
+from vectok.lm.memory import TranslationMemory
 from vectok.lm.model import LanguageModel
 from vectok.lm.objective import predicted
 from vectok.lm.sequences import SpokenWord, TaskSequence
@@ -72,7 +73,7 @@ def held_out(
 
     Arguments:
         dev: Recordings of the split dev.
-        train: Of the split train, for prompts.
+        train: Of the split train, for prompts and for matches of translations.
         maker: Makes sequences; its weight of contexts is taken as 0.
         prompt_seconds: Length of the prompts.
     """
@@ -88,10 +89,17 @@ def held_out(
         shuffled.append(_speech_alone(strict.tts(false, prompt), maker.vocabulary))
     heard = [strict.asr(utterance) for utterance in dev] if tasks.get("asr") else []
     pairs = [(a, b) for group in translations(dev) for a in group for b in group if a is not b]
-    read = [strict.mt(*pair) for pair in pairs] if tasks.get("mt") else []
+    read = _translated(pairs, remember(train if maker.config.match_share else []), strict) if tasks.get("mt") else []
     translated = [strict.s2st(*pair) for pair in pairs] if tasks.get("s2st") else []
     spoken = (right, shuffled) if tasks.get("tts") else ([], [])
     return HeldOut(*spoken, heard, read, translated)
+
+
+def _translated(
+    pairs: Sequence[tuple[Utterance, Utterance]], memory: TranslationMemory, maker: SequenceMaker
+) -> list[TaskSequence]:
+    matches = [memory.nearest(source.language, source.text, target.language) for source, target in pairs]
+    return [maker.mt(*pair, match) for pair, match in zip(pairs, matches, strict=True)]
 
 
 def _speech_alone(found: TaskSequence, vocabulary: Vocabulary) -> TaskSequence:

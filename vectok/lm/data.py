@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from vectok.alignment import AlignedWord, Alignments
 from vectok.bpe import PieceTokenizer
+from vectok.lm.memory import TranslationMemory
 from vectok.lm.sequences import Speech, SpokenWord
 from vectok.lm.vocabulary import SEPARATOR
 from vectok.store import FeatureStore
@@ -110,6 +111,23 @@ def concept_of(utterance: str) -> str:
         'digits/oh'
     """
     return utterance.split("/", 2)[-1]
+
+
+def translations(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+    """Recordings that say the same in two languages or more, grouped; parts of cut recordings do not correspond.
+
+    The corpus names part n of a cut recording ``<name>.0n``.
+    """
+    groups: dict[str, dict[str, Utterance]] = {}
+    for utterance in utterances:
+        if not utterance.pseudo and not utterance.concept.rpartition(".")[2].isdigit():
+            groups.setdefault(utterance.concept, {})[utterance.language] = utterance
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def remember(utterances: Sequence[Utterance]) -> TranslationMemory:
+    """The memory of the texts of recordings that say the same."""
+    return TranslationMemory([{each.language: each.text for each in group} for group in translations(utterances)])
 
 
 def aligned_utterances(

@@ -8,6 +8,7 @@ where it is said)::
     asr:          <asr> <lang> pieces, each character behind the first piece that ends `delay` frames after it
                   <text> remaining characters <end>
     mt:           <mt> <lang> source text <text> <lang> target text <end>
+                  <mt> <lang> a like text in the target language <lang> source text <text> <lang> target text <end>
     continuation: <continue> <lang> pieces <end>
 
 where Si are the pieces of word i alone and its characters, each right before the first piece in which the character
@@ -218,19 +219,30 @@ def asr(
     return TaskSequence(ids, [*weights, 0.0, *[1.0] * (len(rest) + 1)], _n_frames(speech))
 
 
-def mt_prefix(vocabulary: Vocabulary, source: str, source_text: str, target: str) -> list[int]:
-    """All that translation of text is given: the target text and ``<end>`` stand behind it."""
-    prefix = _start(vocabulary, "mt", source) + vocabulary.encode_text(source_text)
-    return [*prefix, vocabulary.tag("text"), vocabulary.language(target)]
+def mt_prefix(vocabulary: Vocabulary, source: str, source_text: str, target: str, match: str = "") -> list[int]:
+    """All that translation of text is given: the target text and ``<end>`` stand behind it.
+
+    Arguments:
+        vocabulary: Numbers the ids.
+        source: Language of ``source_text``.
+        source_text: Normalised.
+        target: Language to be written.
+        match: A text of the target language that may resemble the translation (:mod:`vectok.lm.memory`), or none.
+    """
+    example = [vocabulary.language(target), *vocabulary.encode_text(match)] if match else []
+    read = [vocabulary.language(source), *vocabulary.encode_text(source_text)]
+    return [vocabulary.tag("mt"), *example, *read, vocabulary.tag("text"), vocabulary.language(target)]
 
 
 def mt(
-    vocabulary: Vocabulary, source: str, source_text: str, target: str, target_text: str, source_weight: float
-) -> TaskSequence:
+    vocabulary: Vocabulary, source: str, source_text: str, target: str, target_text: str, source_weight: float,
+    match: str = "",
+) -> TaskSequence:  # fmt: skip
     """Translation of text: the loss is on the target text and ``<end>``, and with ``source_weight`` on the source."""
-    prefix = mt_prefix(vocabulary, source, source_text, target)
+    prefix = mt_prefix(vocabulary, source, source_text, target, match)
     written = [*vocabulary.encode_text(target_text), vocabulary.tag("end")]
-    weights = [0.0, 0.0] + [source_weight] * len(source_text) + [0.0, 0.0] + [1.0] * len(written)
+    context = [source_weight] * len(source_text) + [0.0, 0.0]
+    weights = [0.0] * (len(prefix) - len(context)) + context + [1.0] * len(written)
     return TaskSequence(prefix + written, weights, 0)
 
 

@@ -31,6 +31,8 @@ class WritingConfig:
         n_drafts: Drafts of a text. The first is greedy, the others are drawn; :func:`consensus` chooses.
         temperature: Scores of drawn drafts are divided by it; above zero.
         seed: Of the noise.
+    Raises:
+        ValueError: A threshold outside of (0, 1).
     """
 
     threshold: float = 0.7
@@ -40,6 +42,10 @@ class WritingConfig:
     n_drafts: int = 1
     temperature: float = 0.7
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"expected a threshold between 0 and 1, got {self.threshold}: it is a probability")
 
 
 class Written(NamedTuple):
