@@ -28,7 +28,8 @@ def utterances():
 
 
 def test_the_nearest_text_is_found_in_its_language():
-    assert MEMORY.nearest("en", "press ten", "es") == "pulse uno", "both lack as much: the first of equals"
+    assert MEMORY.nearest("en", "zzz", "es") == "pulse uno", "nothing is alike: the first of equals"
+    assert MEMORY.nearest("en", "press ona", "es") == "pulse uno"
     assert MEMORY.nearest("en", "press twoo", "es") == "pulse dos"
     assert MEMORY.nearest("en", "your mailbox is full", "fr") == "la boîte est pleine"
     assert MEMORY.nearest("es", "el buzón está vacío", "en") == "the mailbox is full"
