@@ -10,22 +10,21 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
-from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 LONGEST_NGRAM = 4
 
 
 class _Texts(NamedTuple):
-    """Groups that have a language, and the weights of the character n-grams of their texts in it."""
+    """Groups that have a language, and the weights of the character n-grams of their texts in it, a sparse matrix."""
 
     groups: list[dict[str, str]]
     weigh: TfidfVectorizer
-    weights: csr_matrix | None
+    weights: Any
 
 
 class TranslationMemory:
