@@ -33,7 +33,6 @@ from vectok.evaluation import (
 )
 from vectok.evaluation.language_generation import Studio
 from vectok.evaluation.metrics import ErrorCounts
-from vectok.lm.memory import TranslationMemory
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 
@@ -153,17 +152,16 @@ def test_translation_rows_have_every_direction_and_their_mean():
     assert table["model"].str.contains("version:").all()
 
 
-def test_the_memory_answers_for_itself_with_what_it_has_for_the_transcript():
+def test_texts_that_nobody_speaks_stand_beside_the_translations():
     said = pd.DataFrame(
         [("s2st", "a/es/0>en", "es-en", "en", "g", "x", "y", "press two"),
          ("shuffled_references#0", "a/es/0>en", "es-en", "en", "g", "x", "y", "z")],
         columns=["system", "item", "language", "content_language", "group", "transcript", "written", "text"],
     )  # fmt: skip
-    memory = TranslationMemory([{"es": "pulse uno", "en": "press one"}, {"es": "adiós", "en": "goodbye"}])
-    found = language_translation.with_matches(said, {"a/es/0": "pulso uno"}, memory)
+    found = language_translation.with_texts(said, {"a/es/0>en": "press one"})
     (alone,) = found[found["system"] == language_translation.UNSPOKEN].itertuples()
     assert alone.written == "press one" and alone.transcript == "" and alone.text == "press two" and len(found) == 3
-    assert language_translation.with_matches(said, {}, TranslationMemory()) is said
+    assert language_translation.with_texts(said, {}).equals(said)
 
 
 def test_a_direction_is_above_its_floor_when_the_interval_says_so():
@@ -393,6 +391,10 @@ def test_translations_keep_the_voice_of_their_source(studio, monkeypatch):
     assert {row.system for row in played.rows} == {"ground_truth", "s2st"}
     row = next(row for row in played.rows if row.system == "s2st")
     assert played.takes[row.take].timbre.utterances == (pairs[0].source,) and row.language == pairs[0].direction
+    items = {row.item for row in played.rows}
+    own = language_plays.own_translations(studio.tasks, pairs, dict.fromkeys(chosen["item"], "press one"))
+    assert set(own) == items and all(isinstance(text, str) for text in own.values())
+    assert language_plays.own_translations(studio.tasks, [], {}) == {}
 
 
 def test_notebook_information_is_json():

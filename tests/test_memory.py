@@ -10,7 +10,7 @@ from tests.test_lm_sequences import CONFIG
 from tests.tiny_language import make_all
 from tests.tiny_system import ToyEncoder
 from vectok import language
-from vectok.lm import check, sequences
+from vectok.lm import check, sequences, writing
 from vectok.lm.batches import LMBatches, SequenceMaker
 from vectok.lm.data import remember
 from vectok.lm.memory import TranslationMemory
@@ -41,6 +41,12 @@ def test_a_text_is_its_own_match_unless_it_is_left_out():
     assert MEMORY.nearest("en", "press two", "es", leave_out=True) == "pulse uno"
     assert MEMORY.nearest("fr", "la boîte est pleine", "en", leave_out=True) == ""
     assert MEMORY.nearest("ru", "пароль", "en") == "" == TranslationMemory().nearest("en", "press one", "es")
+
+
+def test_likeness_is_one_for_the_same_text_and_nothing_for_none():
+    assert MEMORY.find("en", "press two", "es") == ("pulse dos", pytest.approx(1.0))
+    assert 0.5 < MEMORY.find("en", "press twoo", "es").alike < 1
+    assert MEMORY.find("en", "zzzz", "es").alike == 0.0 == MEMORY.find("ru", "press one", "es").alike
 
 
 def test_a_memory_comes_back_from_disk(tmp_path):
@@ -99,13 +105,40 @@ def test_dev_texts_are_matched_with_training_texts(utterances):
         assert len(found) and all(has_match(each) == wanted for each in found)
 
 
-def test_translation_reads_the_match_of_what_it_is_given(tmp_path, monkeypatch):
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
     monkeypatch.setattr("vectok.features.load_encoder", lambda name, device="cpu": ToyEncoder())
-    tasks, asked = language.load_language_parts(*make_all(tmp_path)).tasks, []
-    monkeypatch.setattr("vectok.lm.writing.write", lambda model, prefixes, config: asked.extend(prefixes) or [])
-    tasks.memory = MEMORY
-    tasks.translate_texts(["press twoo"], ["en"], ["es"])
-    assert asked == [sequences.mt_prefix(tasks.lm.vocabulary, "en", "press twoo", "es", "pulse dos")]
+    made = language.load_language_parts(*make_all(tmp_path)).tasks
+    made.memory = MEMORY
+    return made
+
+
+def test_translations_are_the_memorys_where_it_knows_a_like_text(tasks, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "vectok.lm.writing.write",
+        lambda model, prefixes, config: asked.extend(prefixes) or [writing.Written(" own ", True) for _ in prefixes],
+    )
+    given = (["press twoo", "zzzz", "press one", ""], ["en"] * 4, ["es"] * 4)
+    assert tasks.translate_texts(*given) == ["pulse dos", "own", "pulse uno", "own"]
+    assert asked == [sequences.mt_prefix(tasks.lm.vocabulary, "en", text, "es", "pulse uno") for text in ("zzzz", "")]
+    tasks.config = replace(tasks.config, least_alike=1.1)
+    assert tasks.translate_texts(*given) == ["own"] * 4
+    tasks.config = replace(tasks.config, least_alike=0.0)
+    assert tasks.translate_texts(*given) == ["pulse dos", "pulse uno", "pulse uno", "pulse uno"]
+    with pytest.raises(ValueError, match="zip"):
+        tasks.translate_texts(["press one"], ["en"], ["es", "es"])
+
+
+def test_the_lms_own_translation_reads_the_match(tasks, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "vectok.lm.writing.write", lambda model, prefixes, config: asked.append((prefixes, config)) or []
+    )
+    tasks.write_translations(["press twoo"], ["en"], ["es"], n_drafts=1)
+    ((prefixes, config),) = asked
+    assert prefixes == [sequences.mt_prefix(tasks.lm.vocabulary, "en", "press twoo", "es", "pulse dos")]
+    assert config.n_drafts == 1 and config.max_symbols == tasks.config.max_symbols
 
 
 def test_a_system_without_its_memory_is_refused(tmp_path, monkeypatch):

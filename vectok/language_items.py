@@ -23,6 +23,8 @@ class TaskConfig:
         max_symbols: A transcript's end or a translation that runs on is cut there.
         n_drafts: Drafts of a transcript or a translated text; the one that differs least from all is taken.
         draft_temperature: Of the drafts beyond the first, greedy one.
+        least_alike: Where the translation memory holds a text that is so alike (0 to 1), its translation is taken;
+            elsewhere the LM translates itself. Above 1, always.
         style_seconds: Of a style prompt that the LM is shown.
         n_rows: Candidates in flight; it changes the speed alone.
     """
@@ -36,6 +38,7 @@ class TaskConfig:
     max_symbols: int = 200
     n_drafts: int = 4
     draft_temperature: float = 0.7
+    least_alike: float = 0.3
     style_seconds: float = 3.0
     n_rows: int = 64
 

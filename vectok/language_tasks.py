@@ -137,12 +137,24 @@ class LanguageTasks:
         return [texts[each] for each in heard]
 
     def translate_texts(self, texts: Sequence[str], sources: Sequence[str], targets: Sequence[str]) -> list[str]:
-        """Translations of normalised texts, with the help of the memory."""
+        """Translations of normalised texts: of the memory where it holds a text that is alike, else of the LM."""
+        given = list(zip(texts, sources, targets, strict=True))
+        matches = [self.memory.find(source, text, target) for text, source, target in given]
+        known = [match.alike >= self.config.least_alike for match in matches]
+        others = [each for each, is_known in zip(given, known, strict=True) if not is_known]
+        written = iter(self.write_translations(*zip(*others, strict=True), self.config.n_drafts) if others else ())
+        return [match.text if is_known else next(written) for match, is_known in zip(matches, known, strict=True)]
+
+    def write_translations(
+        self, texts: Sequence[str], sources: Sequence[str], targets: Sequence[str], n_drafts: int
+    ) -> list[str]:
+        """The LM's own translations of normalised texts, behind what the memory has for them."""
         prefixes = [
             sequences.mt_prefix(self.lm.vocabulary, source, text, target, self.memory.nearest(source, text, target))
             for text, source, target in zip(texts, sources, targets, strict=True)
         ]
-        return [each.text.strip() for each in writing.write(self.lm, prefixes, self.writing_config())]
+        settings = replace(self.writing_config(), n_drafts=n_drafts)
+        return [each.text.strip() for each in writing.write(self.lm, prefixes, settings)]
 
     def writing_config(self) -> writing.WritingConfig:
         """Settings of :func:`vectok.lm.writing.write`."""

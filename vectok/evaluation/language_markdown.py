@@ -38,8 +38,8 @@ LANGUAGE_NOTES = {
         "Conditions are directions; all is their mean. s2st keeps the source's voice: scs compares with it. "
         "ground_truth is the recording of the target text (the ceiling), shuffled_references the same translations "
         "against other references of like length (quartiles; mean over several exchanges). text_bleu and text_chrf "
-        "score the text that the LM wrote on its way, without any ASR; memory is what the training text nearest to the "
-        "LM's transcript was translated to, which the LM reads before it writes."
+        "score the text that is said, without any ASR. It is the translation of the training text nearest to the LM's "
+        "transcript, where one is alike; lm is what the LM writes itself (greedy, reading the same)."
     ),
     "continuation": (
         "Three seconds of a test recording are given. ground_truth is the recording's own rest, tokens the codec's "

@@ -15,6 +15,7 @@ from vectok.evaluation.language_rows import SEEDS, LanguageRow
 from vectok.evaluation.language_takes import Take, Timbre
 from vectok.evaluation.scoring import Request
 from vectok.frames import frames_of_seconds
+from vectok.language_tasks import LanguageTasks
 
 
 class Played(NamedTuple):
@@ -115,6 +116,21 @@ def translation_rows(
     for pair, own in zip(pairs, said, strict=True):
         rows += rows_of.pair_rows(pair, by_name[pair.source], by_name[pair.target], own.best)
     return Played(rows, _named([own.best for own in said]))
+
+
+def own_translations(tasks: LanguageTasks, pairs: Sequence[Pair], heard: dict[str, str]) -> dict[str, str]:
+    """What the LM writes itself for each item of table 4, greedily; nothing when it does not translate texts.
+
+    Arguments:
+        tasks: Over the models.
+        pairs: Of the table.
+        heard: The LM's transcript of each recording.
+    """
+    if not pairs or not tasks.can("mt"):
+        return {}
+    columns = zip(*((heard[p.source], p.source_language, p.target_language) for p in pairs), strict=True)
+    texts = tasks.write_translations(*columns, n_drafts=1)
+    return {rows_of.pair_item(pair): text for pair, text in zip(pairs, texts, strict=True)}
 
 
 def continued(items: pd.DataFrame, config: LanguagePlanConfig) -> pd.DataFrame:

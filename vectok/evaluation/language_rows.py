@@ -98,6 +98,11 @@ def shuffled_rows(rows: list[LanguageRow], stand_ins: dict[str, str]) -> list[La
     ]
 
 
+def pair_item(pair: Pair) -> str:
+    """Name of a translation: its source and the language that it is in."""
+    return f"{pair.source}>{pair.target_language}"
+
+
 def pair_rows(pair: Pair, source: object, target: object, take: Take | None) -> list[LanguageRow]:
     """Rows of table 4 for one pair: the translation, and the recording of the target (the ceiling).
 
@@ -108,7 +113,7 @@ def pair_rows(pair: Pair, source: object, target: object, take: Take | None) -> 
         take: The translation; None leaves its row out.
     """
     common = dict(
-        table=S2ST, item=f"{pair.source}>{pair.target_language}", language=pair.direction, is_seen=True,
+        table=S2ST, item=pair_item(pair), language=pair.direction, is_seen=True,
         group=source.name, content=Clip("recording", pair.target).name, content_language=pair.target_language,
         text=target.text, narrow=False, known=bool(target.known), seconds=target.seconds,
     )  # fmt: skip

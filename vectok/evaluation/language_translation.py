@@ -19,11 +19,10 @@ from jaxtyping import Float
 from vectok.corpus.text import scoring_text
 from vectok.evaluation.language_plan import length_quartile_shuffle
 from vectok.evaluation.statistics import Interval
-from vectok.lm.memory import TranslationMemory
 
 N_BLEU, N_CHRF, BETA = 4, 6, 2
 METRICS = ("bleu", "chrf")
-UNSPOKEN = "memory"  # the row of the translation memory alone, which is a text
+UNSPOKEN = "lm"  # the row of what the LM writes without the memory's answers, which is a text
 
 
 class Sums(NamedTuple):
@@ -176,19 +175,15 @@ def said_of(
     return pd.DataFrame(found, columns=columns)
 
 
-def with_matches(said: pd.DataFrame, heard: dict[str, str], memory: TranslationMemory) -> pd.DataFrame:
-    """The same with rows of the memory alone: what the text nearest to the LM's transcript was translated to.
+def with_texts(said: pd.DataFrame, written: dict[str, str]) -> pd.DataFrame:
+    """The same with rows of texts that nobody speaks: the LM's own translations.
 
     Arguments:
         said: What :func:`said_of` gives.
-        heard: The LM's transcript of each recording.
-        memory: That the LM reads; without texts, nothing is added.
+        written: By item of table 4; where there are none, nothing is added.
     """
-    if not memory.groups:
+    if not written:
         return said
-    alone = said[said["system"] == "s2st"].assign(system=UNSPOKEN, transcript="")
-    found = [
-        memory.nearest(direction.split("-")[0], heard[item.split(">")[0]], language)
-        for item, direction, language in zip(alone["item"], alone["language"], alone["content_language"], strict=True)
-    ]
-    return pd.concat([said, alone.assign(written=found)], ignore_index=True)
+    alone = said[said["system"] == "s2st"]
+    alone = alone.assign(system=UNSPOKEN, transcript="", written=alone["item"].map(written))
+    return pd.concat([said, alone], ignore_index=True)

@@ -27,6 +27,13 @@ class _Texts(NamedTuple):
     weights: Any
 
 
+class Match(NamedTuple):
+    """What the nearest text was translated to, empty where there is none, and how alike that text is, 0 to 1."""
+
+    text: str
+    alike: float
+
+
 class TranslationMemory:
     """Texts that say the same, and the search for the nearest.
 
@@ -44,9 +51,13 @@ class TranslationMemory:
         return _Texts(groups, weigh, weigh.fit_transform([own[language] for own in groups]) if groups else None)
 
     def nearest(self, source: str, text: str, target: str, leave_out: bool = False) -> str:
-        r"""Translation of the text that resembles ``text`` most, the first of equals; empty where there is none.
+        """The text of :meth:`find`."""
+        return self.find(source, text, target, leave_out).text
 
-        .. math:: \arg\max_i \frac{2 \, \mathrm{lcs}(t, t_i)}{|t| + |t_i|} + \cos(v(t), v(t_i))
+    def find(self, source: str, text: str, target: str, leave_out: bool = False) -> Match:
+        r"""Translation of the text that resembles ``text`` most, the first of equals.
+
+        .. math:: \arg\max_i \frac12 \Big( \frac{2 \, \mathrm{lcs}(t, t_i)}{|t| + |t_i|} + \cos(v(t), v(t_i)) \Big)
 
         v are weights of character n-grams (tf-idf), which know what is rare; the common subsequence forgives
         misspelling. Together they find better than either, in clean and in misheard texts of dev (reports/LOG.md).
@@ -64,11 +75,12 @@ class TranslationMemory:
             if own.get(target) and not (leave_out and own[source] == text)
         ]
         if not places:
-            return ""
+            return Match("", 0.0)
         others = [known.groups[place] for place in places]
         common = process.cdist([text], [own[source] for own in others], scorer=Indel.normalized_similarity)[0]
         cosines = (known.weights[places] @ known.weigh.transform([text]).T).toarray()[:, 0]
-        return others[int((common + cosines).argmax())][target]
+        alike = (common + cosines) / 2
+        return Match(others[int(alike.argmax())][target], float(alike.max()))
 
     def save(self, path: Path) -> None:
         """Writes the texts as JSON."""
