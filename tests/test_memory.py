@@ -49,6 +49,11 @@ def test_likeness_is_one_for_the_same_text_and_nothing_for_none():
     assert MEMORY.find("en", "zzzz", "es").alike == 0.0 == MEMORY.find("ru", "press one", "es").alike
 
 
+def test_order_forgives_misspelling_where_no_two_letters_stand_together():
+    memory = TranslationMemory([{"en": "fedcba", "es": "no"}, {"en": "abcdef", "es": "sí"}])
+    assert memory.nearest("en", "axbxcxdxexf", "es") == "sí"
+
+
 def test_a_memory_comes_back_from_disk(tmp_path):
     MEMORY.save(tmp_path / "memory.json")
     assert TranslationMemory.load(tmp_path / "memory.json").groups == MEMORY.groups
