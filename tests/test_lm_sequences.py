@@ -139,7 +139,7 @@ def test_batches_hold_a_fixed_number_of_ids_with_little_padding():
     made = LMBatches(make_utterances(TOKENIZER), VOCABULARY, replace(CONFIG, batch_ids=1000))
     drawn = [made(step) for step in range(16)]
     sizes = [batch.ids.numel() for batch in drawn]
-    assert max(sizes) <= 1000 and min(sizes) >= 500
+    assert max(sizes) <= 1000 and min(sizes) >= 500 and sorted(sizes)[1] > 850, "one batch of a pool is the rest"
     n_real = sum(int((batch.ids != VOCABULARY.tag("pad")).sum()) for batch in drawn)
     assert n_real / sum(sizes) > 0.75  # lengths of this toy are short beside LENGTH_STEP
     assert all((batch.weights[batch.ids == VOCABULARY.tag("pad")] == 0).all() for batch in drawn)

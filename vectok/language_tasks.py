@@ -1,7 +1,8 @@
 """The tasks over trained language models, on texts and pieces, many items at once; no audio here.
 
 Each task knows both forms of the LM: interleaved (embedded) and plain (paper). In the interleaved form translation is
-a chain through the model's own texts; in the plain form it goes from pieces to pieces.
+a chain through texts, what the model heard and what the translation memory has for it; in the plain form it goes from
+pieces to pieces.
 """
 
 import math
@@ -140,18 +141,25 @@ class LanguageTasks:
         """Translations of normalised texts: of the memory where it holds a text that is alike, else of the LM."""
         given = list(zip(texts, sources, targets, strict=True))
         matches = [self.memory.find(source, text, target) for text, source, target in given]
-        known = [match.alike >= self.config.least_alike for match in matches]
-        others = [each for each, is_known in zip(given, known, strict=True) if not is_known]
-        written = iter(self.write_translations(*zip(*others, strict=True), self.config.n_drafts) if others else ())
-        return [match.text if is_known else next(written) for match, is_known in zip(matches, known, strict=True)]
+        own = [place for place, match in enumerate(matches) if match.alike < self.config.least_alike]
+        found = [match.text for match in matches]
+        written = self._write([given[place] for place in own], [found[place] for place in own], self.config.n_drafts)
+        for place, text in zip(own, written, strict=True):
+            found[place] = text
+        return found
 
     def write_translations(
         self, texts: Sequence[str], sources: Sequence[str], targets: Sequence[str], n_drafts: int
     ) -> list[str]:
         """The LM's own translations of normalised texts, behind what the memory has for them."""
+        given = list(zip(texts, sources, targets, strict=True))
+        matches = [self.memory.nearest(source, text, target) for text, source, target in given]
+        return self._write(given, matches, n_drafts)
+
+    def _write(self, given: Sequence[tuple[str, str, str]], matches: Sequence[str], n_drafts: int) -> list[str]:
         prefixes = [
-            sequences.mt_prefix(self.lm.vocabulary, source, text, target, self.memory.nearest(source, text, target))
-            for text, source, target in zip(texts, sources, targets, strict=True)
+            sequences.mt_prefix(self.lm.vocabulary, source, text, target, match)
+            for (text, source, target), match in zip(given, matches, strict=True)
         ]
         settings = replace(self.writing_config(), n_drafts=n_drafts)
         return [each.text.strip() for each in writing.write(self.lm, prefixes, settings)]

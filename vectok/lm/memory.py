@@ -1,9 +1,9 @@
 """A memory of translations: for a text, what the nearest text of training was translated to.
 
 Some hundred texts in each pair of languages are too few to learn translation from, but menus and announcements resemble
-each other. So the nearest text's translation stands in front of the text that is to be translated, and the model keeps
-of it what fits. Source: Bulte and Tezcan, "Neural Fuzzy Repair", ACL 2019, whose fuzzy matches stand behind the source.
-*Deviation*: the paper has translated speech enough to do without.
+each other. So the nearest text's translation is taken where one is alike (example-based translation, Nagao 1984), and
+stands in front of the text that the model translates itself (Bulte and Tezcan, "Neural Fuzzy Repair", ACL 2019, whose
+fuzzy matches stand behind the source). *Deviation*: the paper has translated speech enough to do without.
 """
 
 import json
