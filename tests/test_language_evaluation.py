@@ -11,7 +11,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from tests.synthetic import make_store
 from tests.tiny_language import make_all
 from tests.tiny_system import DIM, ToyEncoder
-from vectok import language, tokens
+from vectok import language, language_tasks, tokens
 from vectok.corpus.lists import COLUMNS as LIST_COLUMNS
 from vectok.corpus.lists import Lists
 from vectok.evaluation import (
@@ -31,8 +31,11 @@ from vectok.evaluation import (
     systems,
     tables,
 )
+from vectok.evaluation.kept import Kept
 from vectok.evaluation.language_generation import Studio
 from vectok.evaluation.metrics import ErrorCounts
+from vectok.language_items import Heard
+from vectok.lm.writing import Written
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 
@@ -300,7 +303,7 @@ def studio(tmp_path_factory):
     tokens.save_tokens(folder / "tokens.npy", tokens.tokenise_store(store, system.codec.codebook.centroids).tokens)
     table = tokens.TokenTable(store, folder / "tokens.npy")
     parts = systems.Parts(store, table, system.codec.codec, system.codec.vocoder, system.codec.vocoder)
-    return Studio(parts, system.tasks)
+    return Studio(parts, system.tasks, Kept(folder / "kept", "tiny models"))
 
 
 def stored(studio: Studio) -> pd.DataFrame:
@@ -395,6 +398,41 @@ def test_translations_keep_the_voice_of_their_source(studio, monkeypatch):
     own = language_plays.own_translations(studio.tasks, pairs, dict.fromkeys(chosen["item"], "press one"))
     assert set(own) == items and all(isinstance(text, str) for text in own.values())
     assert language_plays.own_translations(studio.tasks, [], {}) == {}
+
+
+def test_what_was_said_and_heard_is_kept(studio, monkeypatch):
+    """The second time no model is asked, and candidates are the same ones; what was heard is not read again."""
+    chosen = stored(studio).head(2)
+    voices = [language_rows.own_voice(item) for item in chosen.itertuples()]
+    pairs = language_plan.pairs(stored(studio), 1, 3)
+
+    def ask():
+        heard_as = studio.transcribe(chosen)
+        known = dict.fromkeys(stored(studio)["item"], "press one")
+        return (
+            heard_as, studio.speak(chosen, voices, 3, 7), studio.carry_on(chosen, 20, 7),
+            studio.translate(pairs, 2, 7, known),
+        )  # fmt: skip
+
+    monkeypatch.setattr(
+        language_tasks.writing, "transcribe", lambda lm, heard, *_: [Written("heard", True)] * len(heard)
+    )
+    first = ask()
+    assert first[0] == dict.fromkeys(chosen["item"], "heard")
+    for name in ("speak", "translate", "carry_on", "transcribe"):
+        monkeypatch.setattr(studio.tasks, name, None)
+    assert repr(ask()) == repr(first), "tuples, numbers and NaN alike"
+
+
+def test_speech_that_is_not_known_is_read(studio, monkeypatch):
+    given = []
+    monkeypatch.setattr(studio.tasks, "transcribe", lambda pieces, languages: ["read"] * len(pieces))
+    monkeypatch.setattr(
+        studio.tasks, "translate_texts", lambda texts, *_: given.extend(texts) or ["press"] * len(texts)
+    )
+    heard = [Heard(str(n), (1, 2), "en", "es", (), text) for n, text in enumerate(["", None, "known", None])]
+    studio.tasks.translate(heard, 1, 0)
+    assert given == ["", "read", "known", "read"]
 
 
 def test_notebook_information_is_json():

@@ -40,7 +40,7 @@ class TaskConfig:
     draft_temperature: float = 0.7
     least_alike: float = 0.3
     style_seconds: float = 3.0
-    n_rows: int = 64
+    n_rows: int = 128
 
     def generation(self, seed: int, in_words: bool) -> GenerationConfig:
         """Settings of :func:`vectok.lm.generation.generate`.
@@ -70,13 +70,14 @@ class Line(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """Speech to translate, as pieces, and the style to say it in."""
+    """Speech to translate, as pieces, and the style to say it in. ``text`` is its transcript; None: to be read."""
 
     key: str
     pieces: tuple[int, ...]
     source: str
     target: str
     style: tuple[int, ...]
+    text: str | None = None
 
 
 class Begun(NamedTuple):

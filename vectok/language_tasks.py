@@ -180,7 +180,9 @@ class LanguageTasks:
         """
         if not self.lm.config.interleaved:
             return self._translate_plainly(heard, n_candidates, seed)
-        texts = self.transcribe([each.pieces for each in heard], [each.source for each in heard])
+        unread = [each for each in heard if each.text is None]
+        read = iter(self.transcribe([each.pieces for each in unread], [each.source for each in unread]))
+        texts = [next(read) if each.text is None else each.text for each in heard]
         written = self.translate_texts(texts, [each.source for each in heard], [each.target for each in heard])
         lines = [Line(each.key, text, each.target, each.style) for each, text in zip(heard, written, strict=True)]
         return self._say(lines, [text.split() for text in written], n_candidates, seed)

@@ -1,7 +1,7 @@
 """Makes what the language side's tables score: takes of every task over the test items, batched."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +10,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vectok.evaluation.kept import Kept
 from vectok.evaluation.language_plan import Pair, Voice
 from vectok.evaluation.language_takes import Take, Timbre, take_of
 from vectok.evaluation.systems import Parts
 from vectok.frames import frames_of_seconds
 from vectok.language_items import Begun, Candidate, Heard, Line
 from vectok.language_tasks import LanguageTasks
+
+N_AT_ONCE = 1024  # candidates that are kept together: a killed run generates so many again, at most
+
+
+class Read(NamedTuple):
+    """A recording to be transcribed."""
+
+    language: str
+    pieces: tuple[int, ...]
+
+
+class Rest(NamedTuple):
+    """A recording to be continued, by so many frames at most."""
+
+    begun: Begun
+    n_frames: int
 
 
 class Said(NamedTuple):
@@ -36,10 +53,11 @@ class Studio:
     Arguments:
         parts: Of the codec's evaluation.
         tasks: Over the models.
+        kept: What was generated and read so far.
     """
 
-    def __init__(self, parts: Parts, tasks: LanguageTasks) -> None:
-        self.parts, self.tokenizer, self.tasks = parts, tasks.tokenizer, tasks
+    def __init__(self, parts: Parts, tasks: LanguageTasks, kept: Kept) -> None:
+        self.parts, self.tokenizer, self.tasks, self.kept = parts, tasks.tokenizer, tasks, kept
 
     def pieces(self, utterance: str, n_frames: int | None = None) -> tuple[int, ...]:
         """Pieces of a recording, or of its beginning."""
@@ -59,6 +77,33 @@ class Studio:
         takes = [self.take(f"{key}:s{seed}:c{n}", one, timbre) for n, one in enumerate(candidates)]
         return Said(takes, max(takes, key=lambda take: take.rank))
 
+    def _drawn(
+        self, task: str, jobs: Sequence[tuple], n_candidates: int, seed: int,
+        draw: Callable[[Sequence[tuple]], list[list[Candidate]]],
+    ) -> list[list[Candidate]]:  # fmt: skip
+        """Candidates of each job, generated or kept."""
+        name = f"{task} {n_candidates} {seed}"
+        found = self.kept.each(name, jobs, max(1, N_AT_ONCE // n_candidates), draw)
+        return [[Candidate(tuple(pieces), *rest) for pieces, *rest in own] for own in found]
+
+    def transcribe(self, items: pd.DataFrame) -> dict[str, str]:
+        """What the LM hears in each recording, by its name; nothing when it was not trained to."""
+        if not self.tasks.can("asr"):
+            return {}
+        read = [Read(item.language, self.pieces(item.item)) for item in items.itertuples()]
+        texts = self.kept.each(
+            "transcripts", read, N_AT_ONCE,
+            lambda own: self.tasks.transcribe([each.pieces for each in own], [each.language for each in own]),
+        )  # fmt: skip
+        return dict(zip(items["item"], texts, strict=True))
+
+    def lines(self, items: pd.DataFrame, voices: Sequence[Voice]) -> list[Line]:
+        """Texts in the style of one prompt each."""
+        return [
+            Line(f"tts:{item.item}:{voice.speaker}", item.text, item.language, self.style(voice.prompt))
+            for item, voice in zip(items.itertuples(), voices, strict=True)
+        ]
+
     def speak(self, items: pd.DataFrame, voices: Sequence[Voice], n_candidates: int, seed: int) -> list[Said]:
         """Each text in the style and the voice of one prompt.
 
@@ -68,23 +113,34 @@ class Studio:
             n_candidates: Sampled.
             seed: Of the noise.
         """
-        keys = [f"tts:{item}:{voice.speaker}" for item, voice in zip(items["item"], voices, strict=True)]
-        lines = [
-            Line(key, item.text, item.language, self.style(voice.prompt))
-            for key, item, voice in zip(keys, items.itertuples(), voices, strict=True)
-        ]
-        found = self.tasks.speak(lines, n_candidates, seed)
-        timbres = [Timbre(voice.prompt) for voice in voices]
+        lines = self.lines(items, voices)
+        found = self._drawn("tts", lines, n_candidates, seed, lambda own: self.tasks.speak(own, n_candidates, seed))
+        keys, timbres = [line.key for line in lines], [Timbre(voice.prompt) for voice in voices]
         return [self._said(*given) for given in zip(keys, [seed] * len(keys), found, timbres, strict=True)]
 
-    def translate(self, pairs: Sequence[Pair], n_candidates: int, seed: int) -> list[Said]:
-        """Each recording in another language, in its own voice."""
+    def translate(
+        self, pairs: Sequence[Pair], n_candidates: int, seed: int, heard_as: dict[str, str] | None = None
+    ) -> list[Said]:
+        """Each recording in another language, in its own voice.
+
+        Arguments:
+            pairs: Sources and languages.
+            n_candidates: Sampled.
+            seed: Of the noise.
+            heard_as: Transcripts of the sources that are known, by name; the others are read.
+        """
+        texts = {} if heard_as is None else heard_as
         keys = [f"s2st:{pair.source}:{pair.target_language}" for pair in pairs]
         heard = [
-            Heard(key, self.pieces(p.source), p.source_language, p.target_language, self.style([p.source]))
+            Heard(
+                key, self.pieces(p.source), p.source_language, p.target_language, self.style([p.source]),
+                texts.get(p.source),
+            )
             for key, p in zip(keys, pairs, strict=True)
-        ]
-        found = self.tasks.translate(heard, n_candidates, seed)
+        ]  # fmt: skip
+        found = self._drawn(
+            "s2st", heard, n_candidates, seed, lambda own: self.tasks.translate(own, n_candidates, seed)
+        )
         timbres = [Timbre((pair.source,)) for pair in pairs]
         return [self._said(*given) for given in zip(keys, [seed] * len(keys), found, timbres, strict=True)]
 
@@ -102,7 +158,11 @@ class Studio:
             for key, item in zip(keys, items.itertuples(), strict=True)
         ]
         rest = [self.parts.store.n_frames(item) - n_prompt for item in items["item"]]
-        found = self.tasks.carry_on(begun, rest, 1, seed)
+        jobs = [Rest(*given) for given in zip(begun, rest, strict=True)]
+        found = self._drawn(
+            "continuation", jobs, 1, seed,
+            lambda own: self.tasks.carry_on([job.begun for job in own], [job.n_frames for job in own], 1, seed),
+        )  # fmt: skip
         return [
             self.take(f"{key}:s{seed}:c0", candidates[0], Timbre((item,), n_prompt), self._start(item, n_prompt))
             for key, item, candidates in zip(keys, items["item"], found, strict=True)

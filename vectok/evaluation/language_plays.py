@@ -106,13 +106,14 @@ def seed_rows(items: pd.DataFrame, by_seed: dict[int, Sequence[Said]]) -> Played
 
 
 def translation_rows(
-    studio: Studio, items: pd.DataFrame, pairs: Sequence[Pair], n_candidates: int, seed: int
-) -> Played:
-    """Table 4; nothing when the LM does not translate."""
+    studio: Studio, items: pd.DataFrame, pairs: Sequence[Pair], n_candidates: int, seed: int,
+    heard_as: dict[str, str] | None = None,
+) -> Played:  # fmt: skip
+    """Table 4; nothing when the LM does not translate. The rest as :meth:`Studio.translate`."""
     if not studio.tasks.can("translate"):
         return Played([], {})
     by_name, rows = {item.item: item for item in items.itertuples()}, []
-    said = studio.translate(pairs, n_candidates, seed)
+    said = studio.translate(pairs, n_candidates, seed, heard_as)
     for pair, own in zip(pairs, said, strict=True):
         rows += rows_of.pair_rows(pair, by_name[pair.source], by_name[pair.target], own.best)
     return Played(rows, _named([own.best for own in said]))

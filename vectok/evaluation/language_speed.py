@@ -39,12 +39,13 @@ def measure(studio: Studio, items: pd.DataFrame, n_candidates: int, n_most: int,
     torch.manual_seed(seed)
     speed = compare_speed(tasks.lm, Request("speed", prefix, (), n_candidates), settings)
     frame, seconds, factors = items.head(1), {}, {}
-    voices = [own_voice(one) for one in frame.itertuples()]
+    lines = studio.lines(frame, [own_voice(one) for one in frame.itertuples()])
     for n in powers_of_two(n_most):
         started = time.perf_counter()
-        said = studio.speak(frame, voices, n, seed)[0]
+        best = max(tasks.speak(lines, n, seed)[0], key=lambda candidate: candidate.rank)
         seconds[n] = round(time.perf_counter() - started, 3)
-        factors[n] = round(seconds[n] / max(0.02, seconds_of_frames(said.best.n_frames)), 4)
+        n_frames = int(studio.tokenizer.piece_lengths[list(best.pieces)].sum())
+        factors[n] = round(seconds[n] / max(0.02, seconds_of_frames(n_frames)), 4)
     return {
         "device": device_name(),
         "n_parameters": {"lm": tasks.lm.n_parameters, "clvp": tasks.clvp.n_parameters},

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 from transformers import Cache, LlamaForCausalLM
 
 from vectok.lm.model import LanguageModel
@@ -168,6 +169,8 @@ Advance = Callable[[list[Row], Float[Tensor, "rows vocab"]], None]
 def decode(model: LanguageModel, rows: Sequence[Row], advance: Advance, n_rows: int) -> None:
     """Runs rows to their ends, ``n_rows`` at a time; a waiting row takes the place of one that has ended.
 
+    What takes over ten seconds shows how many have ended and the time left.
+
     A row's scores do not depend on the rows beside it, but for the rounding of matrix products. Numbers of rows and of
     places are filled up to multiples within which the products of this project's CPU builds of torch round alike, so
     that there the result is the same bit by bit; elsewhere scores may differ in their last bits.
@@ -183,7 +186,8 @@ def decode(model: LanguageModel, rows: Sequence[Row], advance: Advance, n_rows: 
     if n_rows < 1:
         raise ValueError(f"expected one row in flight at least, got {n_rows}")
     waiting, active, last = deque(rows), [], None
-    with _plain_attention(model.llama):
+    bar = tqdm(total=len(rows), desc="sequences", delay=10, mininterval=10)
+    with _plain_attention(model.llama), bar:
         decoder = Decoder(model, min(n_rows, len(rows)))
         while waiting or active:
             while waiting and len(active) < n_rows:
@@ -193,13 +197,15 @@ def decode(model: LanguageModel, rows: Sequence[Row], advance: Advance, n_rows: 
                 decoder.admit(last[1])
                 active.append(row)
             advance(active, decoder.step([row.next_id for row in active]))
-            _drop_finished(decoder, active)
+            bar.update(_drop_finished(decoder, active))
 
 
-def _drop_finished(decoder: Decoder, active: list[Row]) -> None:
-    """From the last row on, so that the row that takes a place has been looked at."""
+def _drop_finished(decoder: Decoder, active: list[Row]) -> int:
+    """From the last row on, so that the row that takes a place has been looked at; how many had ended."""
+    n_before = len(active)
     for place in range(len(active) - 1, -1, -1):
         if active[place].done:
             decoder.release(place)
             active[place] = active[-1]
             active.pop()
+    return n_before - len(active)
