@@ -338,6 +338,8 @@ def test_readme_shows_of_a_table_what_its_brief_says():
     assert shown(zero_decibels=True) == [1, 2, 3, 4, 7]
     joined = readme.Brief("title", ("cer",), ("all", "en"), ("vectok",), joined=True).of(table)
     assert set(joined["condition"]) == {"all, en"} and joined["value"].tolist() == [1, 2, 4]
+    with pytest.raises(ValueError, match="title: no condition '20 texts'"):
+        shown(("all", "20 texts"))
 
 
 def test_readme_renders_a_profile(tmp_path, monkeypatch):

@@ -46,7 +46,13 @@ class Brief(NamedTuple):
     joined: bool = False
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Its rows of a table."""
+        """Its rows of a table.
+
+        Raises:
+            ValueError: A condition that is to be shown stands nowhere in the table.
+        """
+        if missing := [condition for condition in self.conditions if condition not in set(table["condition"])]:
+            raise ValueError(f"{self.title}: no condition {missing[0]!r} in the table, correct what the README shows")
         if self.conditions:
             table = table[table["condition"].isin(self.conditions)]
         if self.systems:
@@ -78,7 +84,7 @@ LANGUAGE_TABLES = {
     ),
     "table4_s2st": _of("table4_s2st", ("all",)),
     "asr": _of("asr", LANGUAGES, ("whisper_tokens", "lm", "shuffled_references")),
-    "clvp_curve": _of("clvp_curve", ("16 candidates, 20 texts", "256 candidates, 10 texts"),
+    "clvp_curve": _of("clvp_curve", ("16 candidates, 40 texts", "256 candidates, 10 texts"),
                       figure="language_tables_curve.png"),
 }  # fmt: skip
 TASK_TABLES = {
