@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import wiring
 from vectok.evaluation import kept
 
 
@@ -85,6 +86,11 @@ def test_speech_is_decided_by_models_and_code(tmp_path, monkeypatch):
     assert len({first, second, kept.speaking_hash([model])}) == 3
 
 
-def test_what_speaks_is_there():
+def test_all_modules_behind_the_tasks_decide():
+    """But for those that read corpora and write folders."""
+    behind = wiring.reached("from vectok import language_tasks")
+    others = {module for module in behind if not module.removeprefix("vectok/").startswith(kept.SPEAKING)}
+    readers = "__init__ alignment alignment_hmm corpus/__init__ folders frames kmeans store tokens"
+    assert others == {f"vectok/{name}.py" for name in readers.split()}
     package = kept.Path(kept.vectok.__file__).parent
     assert all((package / name).exists() for name in kept.SPEAKING)
