@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
 
-from vectok.lm import generation, sampling, writing
+from vectok.lm import decoding, generation, sampling, writing
 from vectok.lm.decoding import Decoder, Row, _plain_attention, decode
 from vectok.lm.generation import GenerationConfig, Request, _Candidate, _recent, generate
 from vectok.lm.model import LanguageModel, LanguageModelConfig
@@ -398,3 +398,10 @@ def test_speed_is_measured_on_both_sides(model):
     assert found.ratio == pytest.approx(found.ids_per_second / found.plain_ids_per_second)
     with pytest.raises(ValueError, match="queue"):
         compare_speed(model, spoken("one", "a"), CONFIG)
+
+
+def test_progress_counts_every_sequence(model, monkeypatch):
+    ended, bar = [], decoding.tqdm
+    monkeypatch.setattr(bar, "update", lambda self, n=1: ended.append(n))
+    generate(model, requests(), replace(CONFIG, n_rows=3))
+    assert sum(ended) == sum(request.n_candidates for request in requests())

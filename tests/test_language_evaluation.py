@@ -424,6 +424,17 @@ def test_what_was_said_and_heard_is_kept(studio, monkeypatch):
     assert repr(ask()) == repr(first), "tuples, numbers and NaN alike"
 
 
+def test_known_transcripts_of_sources_are_translated(studio, monkeypatch):
+    chosen, given = stored(studio), []
+    pairs = language_plan.pairs(chosen, 1, 4)
+    monkeypatch.setattr(studio.tasks, "transcribe", lambda pieces, languages: ["read"] * len(pieces))
+    monkeypatch.setattr(
+        studio.tasks, "translate_texts", lambda texts, *_: given.extend(texts) or ["press"] * len(texts)
+    )
+    studio.translate(pairs, 1, 11, {pairs[0].source: "known"})
+    assert given == ["known" if pair.source == pairs[0].source else "read" for pair in pairs]
+
+
 def test_speech_that_is_not_known_is_read(studio, monkeypatch):
     given = []
     monkeypatch.setattr(studio.tasks, "transcribe", lambda pieces, languages: ["read"] * len(pieces))
