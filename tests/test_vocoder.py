@@ -1,6 +1,7 @@
 """Vocoders: exact lengths, one voice alone or in a batch, whole or in windows, and that they learn."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -232,6 +233,17 @@ def test_discriminators_wait_for_their_first_step(store):
     assert set(game.losses("generator", batch, 4)) == {"mel", "linear", "pitch", "voicing"}
     assert set(game.losses("discriminator", batch, 5)) == {"discriminator"}
     assert {"deception", "features"} < set(game.losses("generator", batch, 5))
+
+
+def test_judges_sit_out_but_go_on_to_be_deceived(store):
+    """They learn in their first step and in every third from there; the generator hears them in all."""
+    game = objective(small("source_filter"), 5)
+    game.config = replace(game.config, judge_every_steps=3)
+    source = Source(store, utterances_of(store, "train")).track(PitchConfig())
+    batch = CropSampler([source], CropConfig(n_frames=8, batch_size=2, context_frames=4))(0)
+    turns = [step for step in range(3, 12) if game.losses("discriminator", batch, step)]
+    assert turns == [5, 8, 11]
+    assert {"deception", "features"} < set(game.losses("generator", batch, 6))
 
 
 def test_training_lowers_the_distance_on_what_it_sees(store, tmp_path):

@@ -36,6 +36,7 @@ class ObjectiveConfig:
 
     Arguments:
         n_steps_before_adversarial: Spectral losses alone until then.
+        judge_every_steps: Steps between two turns of the judges; 1 is HiFi-GAN's. Theirs is half the work of a step.
         mel_weight, linear_weight: Of the two spectral distances.
         repulsion: Of the spectral energy distance, where a generator gives two draws: 0 is the plain distance.
         feature_weight: Of feature matching.
@@ -43,6 +44,7 @@ class ObjectiveConfig:
     """
 
     n_steps_before_adversarial: int
+    judge_every_steps: int = 1
     mel_weight: float = 45.0
     linear_weight: float = 0.0
     repulsion: float = 1.0
@@ -53,7 +55,8 @@ class ObjectiveConfig:
 class VocoderObjective(Objective[VocoderBatch]):
     """Adversarial training of a generator: players ``discriminator``, then ``generator``.
 
-    Source: HiFi-GAN, section 2.4. *Deviation*: both turns of a step share one pass of the generator.
+    Source: HiFi-GAN, section 2.4. *Deviation*: both turns of a step share one pass of the generator; in the embedded
+    profile the judges learn in every second step (reports/LOG.md).
     """
 
     def __init__(
@@ -68,10 +71,12 @@ class VocoderObjective(Objective[VocoderBatch]):
         return {"discriminator": self.discriminators, "generator": self.vocoder}
 
     def losses(self, player: str, batch: VocoderBatch, step: int) -> dict[str, Tensor]:
-        """Weighted losses of one player; the judges' turn is empty before their first step."""
-        adversarial = step >= self.config.n_steps_before_adversarial
+        """Weighted losses of one player; the judges' turn is empty before their first step and when they sit out."""
+        n_adversarial = step - self.config.n_steps_before_adversarial
+        adversarial = n_adversarial >= 0
         if player == "discriminator":
-            return self._discriminator_losses(batch, step) if adversarial else {}
+            turn = adversarial and n_adversarial % self.config.judge_every_steps == 0
+            return self._discriminator_losses(batch, step) if turn else {}
         generated = self._pass_of(batch, step)
         self._shared = None
         losses = self._spectral_losses(batch, generated) | generated.losses
