@@ -16,7 +16,7 @@ $(STAMP): | $(LOCK)
 	@echo "Making the environment from $(LOCK): about three minutes, 6 GB."
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(LOCK) 2> >(grep -v '^WARNING: Location' >&2)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --requirement $(LOCK) 2> >(grep -v '^WARNING: Location' >&2)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
 	touch $@
 

@@ -405,3 +405,18 @@ def test_progress_counts_every_sequence(model, monkeypatch):
     monkeypatch.setattr(bar, "update", lambda self, n=1: ended.append(n))
     generate(model, requests(), replace(CONFIG, n_rows=3))
     assert sum(ended) == sum(request.n_candidates for request in requests())
+
+
+def test_long_texts_begin_first_and_results_keep_their_order(model, monkeypatch):
+    begun, inner = [], generation.decode
+
+    def watch(lm, rows, *rest):
+        begun.extend(row.request.item for row in rows)
+        inner(lm, rows, *rest)
+
+    monkeypatch.setattr(generation, "decode", watch)
+    found = generate(
+        model, [spoken("short", "a", 2), spoken("long", "ab ab c", 2), spoken("middle", "ab c", 1)], CONFIG
+    )
+    assert begun == ["long", "long", "middle", "short", "short"]
+    assert [each.item for each in found] == ["short", "short", "long", "long", "middle"]

