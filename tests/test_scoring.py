@@ -293,3 +293,14 @@ def test_transcripts_come_in_the_order_of_the_clips_and_refuse_unknown_languages
         reader.transcribe(clips[:1], ["xx"])
     with pytest.raises(ValueError, match="one language a clip"):
         reader.transcribe(clips, ["en"])
+
+
+@pytest.mark.slow
+def test_the_asr_leaves_torch_its_threads():
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        asr.Transcriber(asr.AsrConfig())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(n_threads)
