@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from vectok.training import Objective, TrainingConfig, finish, fit, hidden_matrices, rate_at
+from vectok import training
+from vectok.training import Muon, Objective, TrainingConfig, finish, fit, hidden_matrices, rate_at
 
 CONFIG = TrainingConfig(n_steps=12, learning_rate=0.05, n_warmup_steps=3, precision="no", save_every_steps=4, seed=0)
 
@@ -155,3 +156,59 @@ def test_muon_moves_hidden_matrices_by_orthogonal_steps_and_adamw_all_else(tmp_p
             assert singular.max() < 1.3 and singular[3] > 0.5
         else:
             assert torch.equal(value, other)
+
+
+@pytest.fixture
+def forgotten():
+    training.fastest_precision.cache_clear()
+    yield
+    training.fastest_precision.cache_clear()
+
+
+@pytest.mark.parametrize(("in_bf16", "in_float32", "expected"), [(1.0, 1.6, "bf16"), (2.0, 1.0, "no")])
+def test_fastest_precision_is_what_the_machine_multiplies_faster_in(
+    in_bf16, in_float32, expected, monkeypatch, forgotten
+):
+    seconds = {torch.bfloat16: in_bf16, torch.float32: in_float32}
+    monkeypatch.setattr(training, "_seconds_of_product", seconds.__getitem__)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert training.fastest_precision() == expected
+
+
+def test_products_are_timed_in_the_precision_that_is_asked(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(now)))
+    assert training._seconds_of_product(torch.float32) == 1.0
+    monkeypatch.undo()
+    assert 0 < training._seconds_of_product(torch.bfloat16) < 10
+
+
+def test_the_fastest_precision_is_trained_in(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "fastest_precision", lambda: "no")  # Accelerate keeps one precision a process
+    histories = [
+        fit(Regression(), batch_at, dataclasses.replace(CONFIG, precision=precision), tmp_path / precision, "test")
+        for precision in ("no", "fastest")
+    ]
+    pd.testing.assert_frame_equal(*histories)
+    assert "test: trained in fp32" in capsys.readouterr().out
+
+
+def orthogonal_factor(matrix):
+    """Newton and Schulz's iteration with torch's coefficients, in double precision."""
+    found = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = found @ found.T
+        found = 3.4445 * found + (-4.7750 * gram + 2.0315 * gram @ gram) @ found
+    return found
+
+
+@pytest.mark.parametrize(("precision", "least", "most"), [("no", 0.0, 1e-5), ("bf16", 1e-4, 0.1)])
+def test_muon_orthogonalises_in_the_fastest_precision(precision, least, most, monkeypatch):
+    monkeypatch.setattr(training, "fastest_precision", lambda: precision)
+    weight = nn.Parameter(torch.zeros(8, 16))
+    weight.grad = torch.randn(8, 16, generator=torch.Generator().manual_seed(3))
+    given = weight.grad.clone()
+    Muon([weight], lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw").step()
+    error = (-weight.detach() / (0.2 * 16**0.5) - orthogonal_factor(given)).abs().max()
+    assert least <= error <= most
+    assert torch.equal(weight.grad, given)

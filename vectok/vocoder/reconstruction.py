@@ -9,6 +9,7 @@ from tqdm import tqdm
 from vectok.codec import InverseKMeans
 from vectok.store import PARTS, FeatureStore
 from vectok.tokens import TokenTable
+from vectok.training import fastest_precision
 
 
 def promptable(store: FeatureStore, utterances: list[str]) -> list[str]:
@@ -42,16 +43,19 @@ def draw_prompt(
 def reconstruct(
     codec: InverseKMeans, store: FeatureStore, tokens: TokenTable, utterances: list[str], n_prompt: int, seed: int
 ) -> dict[str, Float[Tensor, "frames dim"]]:
-    """Vectors of each utterance as the inverse K-means model gives them back, in bf16, kept as fp16 like a store's.
+    """Vectors of each utterance as the inverse K-means model gives them back, kept as fp16 like a store's.
+
+    In bf16 where this machine is faster in it (:func:`vectok.training.fastest_precision`).
+
 
     Arguments:
         n_prompt: Frames of prompt.
         seed: Of the prompts.
     """
     random, speakers = np.random.default_rng(seed), store.index.set_index("utterance")["speaker"]
-    found = {}
+    found, in_bf16 = {}, fastest_precision() == "bf16"
     for utterance in tqdm(utterances, desc="reconstruct", mininterval=10):
         prompt = draw_prompt(store, speakers[utterance], utterance, n_prompt, random)
-        with torch.autocast(prompt.device.type, torch.bfloat16):
+        with torch.autocast(prompt.device.type, torch.bfloat16, enabled=in_bf16):
             found[utterance] = codec.reconstruct(tokens.tokens(utterance), prompt).half()
     return found
