@@ -1,5 +1,6 @@
 """Every clip is scored once, by the model named, and the batched models say what their packages say."""
 
+import math
 import sqlite3
 import threading
 import time
@@ -205,10 +206,28 @@ def test_batched_embeddings_are_resemblyzers():
 def test_shortened_distillmos_is_the_packages(capsys):
     import distillmos
 
-    network, clips = distillmos.ConvTransformerSQAModel().eval(), [*spoken(4), noise(150_000)]
+    network, clips = distillmos.ConvTransformerSQAModel().eval(), [*spoken(4), noise(122_880)]
+    long = noise(150_000)
     with torch.inference_mode():
         theirs = [float(network(clip[None])) for clip in clips]
-    assert np.abs(np.array(naturalness.DistillMos().score(clips, ["en"] * 5)) - theirs).max() < 1e-3
+        theirs.append(np.mean([float(network(long[None, start : start + 122_880])) for start in (0, 27_120)]))
+    assert np.abs(np.array(naturalness.DistillMos().score([*clips, long], ["en"] * 6)) - theirs).max() < 1e-3
+
+
+@pytest.mark.parametrize("n_samples", [1, 9, 10, 11, 20, 21, 199, 200])
+def test_windows_hold_all_of_a_clip_and_are_as_few_as_can_be(n_samples):
+    clip = torch.arange(float(n_samples))
+    found = naturalness.covering_windows(clip, 10)
+    assert len(found) == max(1, math.ceil(n_samples / 10))
+    assert {len(window) for window in found} == {min(n_samples, 10)}
+    assert torch.cat(found).unique().tolist() == clip.tolist()
+
+
+@pytest.mark.slow
+def test_a_long_clips_dnsmos_is_the_mean_over_its_windows():
+    scorer, long = naturalness.Dnsmos(), noise(200_000).clamp(-1, 1)
+    whole, *halves = scorer.score([long, long[:144_160], long[-144_160:]], ["en"] * 3)
+    assert whole == {name: pytest.approx((halves[0][name] + halves[1][name]) / 2, abs=1e-4) for name in whole}
 
 
 @pytest.mark.slow
@@ -217,7 +236,7 @@ def test_dnsmos_is_the_packages_where_one_window_is_all_it_takes():
         warnings.simplefilter("ignore")
         from speechmos import dnsmos
 
-        clips = [spoken(1)[0].repeat(5)[:75_000].clamp(-1, 1), noise(170_000).clamp(-1, 1)]
+        clips = [spoken(1)[0].repeat(5)[:75_000].clamp(-1, 1), noise(144_160).clamp(-1, 1)]
         theirs = [dnsmos.run(clip.numpy(), 16_000) for clip in clips]
     for ours, row in zip(naturalness.Dnsmos().score(clips, ["en"] * 2), theirs, strict=True):
         found = np.array([ours[name] for name in ("sig", "bak", "ovrl", "p808")])

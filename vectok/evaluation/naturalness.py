@@ -25,8 +25,23 @@ POLYNOMIALS = {
 }
 
 
+def covering_windows(clip: Float[Tensor, " samples"], n_samples: int) -> list[Float[Tensor, " window"]]:
+    """As few windows of ``n_samples``, evenly spaced, as hold all of a clip; a shorter clip whole.
+
+    *Deviation*: both packages place them a second apart, which sends a clip of twenty seconds a dozen times through the
+    networks instead of three times.
+
+    Example:
+        >>> [part.tolist() for part in covering_windows(torch.arange(5.0), 3)]
+        [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
+    """
+    n_windows, last = max(1, -(-len(clip) // n_samples)), max(0, len(clip) - n_samples)
+    starts = np.linspace(0, last, n_windows).round().astype(int)
+    return [clip[start : start + n_samples] for start in starts]
+
+
 class DistillMos(Scorer):
-    """DistillMOS v7, whole clips, batched by length.
+    """DistillMOS v7, in the windows of :func:`covering_windows`, batched by length.
 
     The package pads every clip to 7.68 s with zeros and sends all of it through its convolutions. Here only the clip
     and a margin go through them, and the columns of pure silence behind it are taken from one silent clip: the same
@@ -52,16 +67,8 @@ class DistillMos(Scorer):
 
     @property
     def model(self) -> str:
-        """Name and version."""
-        return f"distillmos {version('distillmos')}"
-
-    def _windows(self, clip: Float[Tensor, " samples"]) -> list[Tensor]:
-        """A clip of at most 7.68 s whole, a longer one in evenly spaced windows, as the package cuts it."""
-        extra = len(clip) - DISTILLMOS_SAMPLES
-        if extra <= 0:
-            return [clip]
-        places = np.linspace(0, 1, -(-extra // SAMPLE_RATE_HZ) + 1)
-        return [clip[int(place * extra) : int(place * extra) + DISTILLMOS_SAMPLES] for place in places]
+        """Name, version and windows."""
+        return f"distillmos {version('distillmos')} (windows of {DISTILLMOS_SAMPLES / SAMPLE_RATE_HZ:g} s)"
 
     @torch.inference_mode()
     def _batch(self, windows: list[Tensor]) -> list[float]:
@@ -78,9 +85,11 @@ class DistillMos(Scorer):
 
     def score(self, clips: list[Tensor], languages: list[str]) -> list[float]:
         """One score a clip, the mean over its windows."""
-        windows = [(place, window) for place, clip in enumerate(clips) for window in self._windows(clip)]
-        windows.sort(key=lambda pair: len(pair[1]))
-        parts = [windows[start : start + self.batch_size] for start in range(0, len(windows), self.batch_size)]
+        own = [
+            (place, window) for place, clip in enumerate(clips) for window in covering_windows(clip, DISTILLMOS_SAMPLES)
+        ]
+        own.sort(key=lambda pair: len(pair[1]))
+        parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
         scores = side_by_side(lambda part: self._batch([window for _, window in part]), parts)
         found: list[list[float]] = [[] for _ in clips]
         for part, values in zip(parts, scores, strict=True):
@@ -100,8 +109,8 @@ class Dnsmos(Scorer):
     """DNSMOS P.835 and P.808, from the models of speechmos, through onnxruntime.
 
     *Deviation*: a clip shorter than 9.01 s is repeated and scored in one window; the package doubles it until it is
-    long enough and then averages windows a second apart, which hold the same speech again. Longer clips are cut as
-    there.
+    long enough and then averages windows a second apart, which hold the same speech again. A longer one is cut into the
+    windows of :func:`covering_windows`.
 
     Arguments:
         batch_size: Windows scored together.
@@ -130,7 +139,7 @@ class Dnsmos(Scorer):
     @property
     def model(self) -> str:
         """Name and version."""
-        return f"speechmos {version('speechmos')} (DNSMOS P.835, one window a clip under 9 s)"
+        return f"speechmos {version('speechmos')} (DNSMOS P.835, windows of {DNSMOS_SECONDS:g} s)"
 
     def _log_mels(self, windows: Float[Tensor, "batch samples"]) -> Float[np.ndarray, "batch frames mels"]:
         """Input of P.808: 120 mel powers in dB below the loudest, clamped at -80, scaled to about [-1, 1]."""
@@ -157,15 +166,15 @@ class Dnsmos(Scorer):
 
     def score(self, clips: list[Tensor], languages: list[str]) -> list[dict[str, float]]:
         """``sig``, ``bak``, ``ovrl``, ``p808`` of each clip, means over its windows."""
-        windows, places = [], []
-        for place, clip in enumerate(clips):
-            tiled = tile(clip)
-            for hop in range(int(len(tiled) // SAMPLE_RATE_HZ - DNSMOS_SECONDS) + 1):  # as the package counts them
-                windows.append(tiled[hop * SAMPLE_RATE_HZ : hop * SAMPLE_RATE_HZ + DNSMOS_SAMPLES])
-                places.append(place)
-        rows = [row for part in torch.stack(windows).split(self.batch_size) for row in self._batch(part)]
+        own = [
+            (place, window)
+            for place, clip in enumerate(clips)
+            for window in covering_windows(tile(clip), DNSMOS_SAMPLES)
+        ]
+        parts = torch.stack([window for _, window in own]).split(self.batch_size)
+        rows = [row for part in parts for row in self._batch(part)]
         means = [{} for _ in clips]
         for place in range(len(clips)):
-            own = [row for row, owner in zip(rows, places, strict=True) if owner == place]
-            means[place] = {name: round(float(np.mean([row[name] for row in own])), 5) for name in own[0]}
+            values = [row for row, (owner, _) in zip(rows, own, strict=True) if owner == place]
+            means[place] = {name: round(float(np.mean([row[name] for row in values])), 5) for name in values[0]}
         return means
