@@ -246,6 +246,11 @@ def test_judges_sit_out_but_go_on_to_be_deceived(store):
     assert {"deception", "features"} < set(game.losses("generator", batch, 6))
 
 
+def test_judges_never_turn_is_refused():
+    with pytest.raises(ValueError, match="judge_every_steps of 1 or more, got 0"):
+        ObjectiveConfig(n_steps_before_adversarial=0, judge_every_steps=0)
+
+
 def test_training_lowers_the_distance_on_what_it_sees(store, tmp_path):
     vocoder = small("source_filter")
     source = Source(store, utterances_of(store, "train")).track(PitchConfig())

@@ -41,6 +41,8 @@ class ObjectiveConfig:
         repulsion: Of the spectral energy distance, where a generator gives two draws: 0 is the plain distance.
         feature_weight: Of feature matching.
         adversarial_weight: Of deceiving the judges.
+    Raises:
+        ValueError: ``judge_every_steps`` is less than one.
     """
 
     n_steps_before_adversarial: int
@@ -50,6 +52,10 @@ class ObjectiveConfig:
     repulsion: float = 1.0
     feature_weight: float = 2.0
     adversarial_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.judge_every_steps < 1:
+            raise ValueError(f"expected judge_every_steps of 1 or more, got {self.judge_every_steps}")
 
 
 class VocoderObjective(Objective[VocoderBatch]):
