@@ -79,9 +79,14 @@ class LMBatch(NamedTuple):
     read: Int[Tensor, "batch ids"]
 
 
+def _padded(sequence: TaskSequence) -> int:
+    """Ids of a sequence once it is padded."""
+    return -(-len(sequence.ids) // LENGTH_STEP) * LENGTH_STEP
+
+
 def collate(drawn: Sequence[TaskSequence], pad: int) -> LMBatch:
     """Pads sequences on the right, to a multiple of :data:`LENGTH_STEP`."""
-    longest = -(-max(len(each.ids) for each in drawn) // LENGTH_STEP) * LENGTH_STEP
+    longest = max(map(_padded, drawn))
     ids = torch.full((len(drawn), longest), pad, dtype=torch.int64)
     weights, read = torch.zeros(len(drawn), longest), ids.clone()
     for row, each in enumerate(drawn):
@@ -112,11 +117,10 @@ def fill(drawn: Sequence[TaskSequence], batch_ids: int) -> list[list[TaskSequenc
     ordered = sorted(drawn, key=lambda each: -len(each.ids))
     filled, first = [], 0
     while first < len(ordered):
-        padded = -(-len(ordered[first].ids) // LENGTH_STEP) * LENGTH_STEP
-        rows = max(1, batch_ids // padded)
+        rows = max(1, batch_ids // _padded(ordered[first]))
         filled.append(ordered[first : first + rows])
         first += rows
-    rest = sum(-(-len(each.ids) // LENGTH_STEP) * LENGTH_STEP for each in filled[-1])
+    rest = sum(map(_padded, filled[-1]))
     return filled[:-1] if 2 * rest < batch_ids and len(filled) > 1 else filled
 
 
