@@ -212,3 +212,12 @@ def test_muon_orthogonalises_in_the_fastest_precision(precision, least, most, mo
     error = (-weight.detach() / (0.2 * 16**0.5) - orthogonal_factor(given)).abs().max()
     assert least <= error <= most
     assert torch.equal(weight.grad, given)
+
+
+def test_muon_in_float32_leaves_its_momentum_alone(monkeypatch):
+    monkeypatch.setattr(training, "fastest_precision", lambda: "no")
+    weight = nn.Parameter(torch.zeros(2, 3))
+    weight.grad = torch.ones(2, 3)
+    muon = Muon([weight], lr=1.0, momentum=0.5, nesterov=False)
+    muon.step()
+    assert torch.equal(muon.state[weight]["momentum_buffer"], torch.full((2, 3), 0.5))

@@ -74,8 +74,8 @@ def _seconds_of_product(dtype: torch.dtype) -> float:
 def fastest_precision() -> str:
     """The precision that this machine multiplies faster in: "bf16" on a GPU, on a CPU what a measurement says.
 
-    Processors with the same instructions differ: of two kinds with AVX-512 and bfloat16 one multiplies it 1.6 times as
-    fast as float32, the other half as fast (reports/LOG.md). Nothing lies between, so a machine always finds the same.
+    Processors with the same instructions differ: of two kinds with AVX-512 and bfloat16 one multiplies it faster than
+    float32, the other half as fast (reports/LOG.md). A machine finds the same again: neither is near to equal.
     """
     if torch.cuda.is_available():
         return "bf16"
