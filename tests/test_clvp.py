@@ -1,7 +1,6 @@
 """CLVP: symmetric, padding-proof, permutations, corruption, pure batches, learning, ranking, refusals."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +8,12 @@ import torch
 
 from vectok import bpe
 from vectok.alignment import AlignedWord
-from vectok.clvp import check, corruption, drawn
-from vectok.clvp.batches import ClvpBatches, ClvpDataConfig, pieces_of, words_of
-from vectok.clvp.drawn import DrawnConfig
-from vectok.clvp.model import ROLES, Clvp, ClvpConfig, Padded, pad, similarity
+from vectok.clvp import check, corruption
+from vectok.clvp.batches import ClvpBatches, ClvpDataConfig, pieces_of
+from vectok.clvp.model import GROUP_ROWS, ROLES, Clvp, ClvpConfig, Padded, pad, similarity
 from vectok.clvp.objective import ClvpObjective, contrastive_loss
 from vectok.clvp.ranking import latents, speech_scores, text_scores
 from vectok.lm.data import Utterance
-from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.vocabulary import Vocabulary
 from vectok.training import TrainingConfig, fit
 
@@ -113,6 +110,19 @@ def test_latents_have_length_one_and_padding_changes_nothing(role):
         assert torch.equal(model(Padded(ids, padded.mask), role), found)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_long_row_pads_its_group_alone(monkeypatch):
+    model, widths = Clvp(TINY, VOCABULARY).eval(), []
+    forward = type(model.speech_tower).forward
+    monkeypatch.setattr(
+        type(model.speech_tower), "forward", lambda self, rows: widths.append(rows.ids.shape) or forward(self, rows)
+    )
+    rows = [[place % 16] * (100 if place == 17 else 3) for place in range(2 * GROUP_ROWS + 5)]
+    together = latents(model, rows, "speech")
+    assert widths == [(GROUP_ROWS, 112), (GROUP_ROWS, 16), (5, 16)]
+    torch.testing.assert_close(together[17], latents(model, [rows[17]], "speech")[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[3], latents(model, [rows[3]], "speech")[0], atol=1e-5, rtol=1e-5)
 
 
 def test_order_of_ids_matters():
@@ -234,18 +244,32 @@ def test_chance_is_the_share_of_groups(utterances):
     assert check.retrieval(Clvp(TINY, VOCABULARY).eval(), found).chance == pytest.approx(0.2)
 
 
-def test_scores_are_cosines_in_the_order_given():
+def test_scores_are_means_over_two_words_in_the_order_given():
     model = Clvp(TINY, VOCABULARY).eval()
-    candidates = [[[1, 2, 3], [4, 5]], [[6]], [[7, 8, 9, 1], [], [2]]]
-    scores = text_scores(model, ["ab", "c d", "e"], candidates)
-    assert [len(own) for own in scores] == [2, 1, 3] and scores[2][1] == -1.0
-    with torch.no_grad():
-        text, speech = model(pad([model.symbols("c d")]), "text"), model(pad([[6]]), "speech")
-    assert scores[1][0] == pytest.approx(float((text * speech).sum()), abs=1e-5)
-    across = speech_scores(model, [[1, 2], [3], [4]], candidates)
-    assert across[2][1] == -1.0 and abs(across[0][0]) <= 1
-    assert text_scores(model, [""], [[[]]]) == [[-1.0]]
+    texts = [["ab", "c", "de"], ["c"], ["e", "f"]]
+    candidates = [[[[1], [2, 3], [4]], [[1], [], []]], [[[6]]], [[[7, 8], [9]], [[], []]]]
+    scores = text_scores(model, texts, candidates)
+
+    def cosine(text, pieces):
+        with torch.no_grad():
+            return float((model(pad([model.symbols(text)]), "text") * model(pad([pieces]), "speech")).sum())
+
+    assert [len(own) for own in scores] == [2, 1, 2]
+    assert scores[0][0] == pytest.approx((cosine("ab c", [1, 2, 3]) + cosine("c de", [2, 3, 4])) / 2, abs=1e-5)
+    assert scores[0][1] == pytest.approx((cosine("ab c", [1]) - 1) / 2, abs=1e-5), "words unsaid are as far as can be"
+    assert scores[1][0] == pytest.approx(cosine("c", [6]), abs=1e-5)
+    assert scores[2][0] == pytest.approx(cosine("e f", [7, 8, 9]), abs=1e-5) and scores[2][1] == -1.0
+    assert text_scores(model, [[""]], [[[[]]]]) == [[-1.0]], "what nobody says is never read"
     assert text_scores(model, [], []) == []
+
+
+def test_translations_are_scored_as_a_whole():
+    model = Clvp(TINY, VOCABULARY).eval()
+    found = speech_scores(model, [[1, 2], [3], [4]], [[[1, 2, 3], [4, 5]], [[6]], [[7, 8, 9, 1], [], [2]]])
+    assert [len(own) for own in found] == [2, 1, 3] and found[2][1] == -1.0 and abs(found[0][0]) <= 1
+    with torch.no_grad():
+        source, target = model(pad([[3]]), "source"), model(pad([[6]]), "target")
+    assert found[1][0] == pytest.approx(float((source * target).sum()), abs=1e-5)
 
 
 def test_company_does_not_change_latents():
@@ -277,87 +301,4 @@ def test_mistakes_are_named(utterances):
     with pytest.raises(ValueError, match="two languages"):
         ClvpBatches([each for each in utterances if each.language == "en"], VOCABULARY, DATA)
     with pytest.raises(ValueError, match="symbols"):
-        text_scores(Clvp(TINY, VOCABULARY).eval(), ["ж"], [[[1]]])
-
-
-# What the language model draws
-
-
-@pytest.fixture(scope="module")
-def lm():
-    torch.manual_seed(5)
-    sizes = LanguageModelConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32, tied=True, tasks=("tts",))
-    return LanguageModel(sizes, VOCABULARY).eval()
-
-
-SIZES = DrawnConfig(n_drawn=6, n_copies=2, max_seconds=0.5, seed=4)
-
-
-def test_recordings_are_chosen_by_turns_and_never_long_or_pseudo(utterances):
-    chosen = drawn.choose(utterances, SIZES)
-    assert [each.language for each in chosen] == ["en", "fr"] * 3
-    assert not any(each.pseudo for each in chosen) and all(each.n_frames <= 25 for each in chosen)
-    assert drawn.choose(utterances, replace(SIZES, n_drawn=0)) == []
-
-
-def test_copies_are_the_models_own_and_do_not_depend_on_each_others_company(lm, utterances):
-    found = drawn.drawn_copies(lm, utterances, utterances, SIZES)
-    assert set(found) == {each.name for each in drawn.choose(utterances, SIZES)}
-    assert all(
-        len(copies) == 2 and all(0 <= piece < 16 for copy in copies for piece in copy) for copies in found.values()
-    )
-    assert found == drawn.drawn_copies(lm, utterances, utterances, SIZES)
-    assert found != drawn.drawn_copies(lm, utterances, utterances, replace(SIZES, seed=5))
-
-
-def test_a_model_without_tts_draws_nothing(utterances):
-    sizes = LanguageModelConfig(n_layers=1, dim=16, n_heads=2, ffn_dim=32, tied=True, tasks=("s2st",))
-    assert drawn.drawn_copies(LanguageModel(sizes, VOCABULARY), utterances, utterances, SIZES) == {}
-
-
-def test_the_first_spoilt_copy_is_the_models_where_there_is_one(utterances, monkeypatch):
-    joined = []
-
-    def recorded(words, each, by_word):
-        joined.append(by_word)
-        return pieces_of(words, each, by_word)
-
-    monkeypatch.setattr("vectok.clvp.batches.pieces_of", recorded)
-    copies = {each.name: [[number % 16] * 3] for number, each in enumerate(utterances)}
-    config = replace(DATA, pairs=("text",), cut_share=0.0, max_seconds=9.0, by_word_share=0.0)
-    by_text = {(each.text, each.pseudo): each for each in utterances if each.language == "en"}
-    batches = ClvpBatches([each for each in utterances if each.language == "en"], VOCABULARY, config, copies)
-    batch = batches(3)
-    assert joined and all(joined), "a recording beside the model's copy is joined from words, as the copy is"
-    rows = [ids[mask].tolist() for ids, mask in zip(*batch.right, strict=True)]
-    n = len(batch.left.ids)
-    texts = ["".join(VOCABULARY.symbols[i] for i in ids[mask]) for ids, mask in zip(*batch.left, strict=True)]
-    for place, text in enumerate(texts):
-        own = [by_text[text, pseudo] for pseudo in (False, True)]
-        spoken = [pieces_of(words_of(each), each, True) for each in own]
-        assert rows[place] in spoken
-        assert rows[n + place] == copies[own[spoken.index(rows[place])].name][0]
-        assert rows[2 * n + place] not in [copies[each.name][0] for each in own], "the second one is spliced"
-
-
-def test_cut_utterances_have_spliced_copies(utterances):
-    copies = {each.name: [[15] * 40] for each in utterances}
-    config = replace(DATA, pairs=("text",), n_curriculum_steps=9)
-    batch = ClvpBatches(utterances, VOCABULARY, config, copies)(0)
-    lengths = batch.right.mask.sum(1)[len(batch.left.ids) :]
-    whole = [text for text in CORPUS if " " not in text]
-    texts = ["".join(VOCABULARY.symbols[i] for i in ids[mask]) for ids, mask in zip(*batch.left, strict=True)]
-    assert [text in whole for text in texts] == (lengths[: len(texts)] == 40).tolist()
-
-
-def test_recordings_over_drawn_copies_is_counted_by_hand(utterances):
-    model = Clvp(TINY, VOCABULARY).eval()
-    dev = [each for each in utterances if each.language == "en" and not each.pseudo][:4]
-    same = {each.name: [pieces_of(words_of(each), each, True)] for each in dev}
-    assert check.measure(model, check.held_out(dev, 4, 1, 0, same), ("text",))["true_over_drawn"] == 0.0
-    texts = check.cosines(model, [dev[0].text], [same[dev[0].name][0], [3], [5, 9], [1] * 9])[0]
-    rivals = {dev[0].name: [[3], [5, 9], [1] * 9]}
-    expected = 100 * float((texts[1:] < texts[0]).float().mean())
-    found = check.measure(model, check.held_out(dev, 4, 1, 0, rivals), ("text",))["true_over_drawn"]
-    assert found == pytest.approx(expected, abs=1e-3)
-    assert "true_over_drawn" not in check.measure(model, check.held_out(dev, 4, 1, 0), ("text",))
+        text_scores(Clvp(TINY, VOCABULARY).eval(), [["ж"]], [[[[1]]]])

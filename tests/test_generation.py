@@ -14,7 +14,7 @@ from vectok.lm.model import LanguageModel, LanguageModelConfig
 from vectok.lm.sequences import tts_text
 from vectok.lm.speed import compare_speed
 from vectok.lm.vocabulary import Vocabulary
-from vectok.lm.writing import Heard, WritingConfig, transcribe, write
+from vectok.lm.writing import Heard, WritingConfig, transcribe, write, write_drafts
 
 VOCABULARY = Vocabulary(
     symbols=(" ", "a", "b", "c"), languages=("en", "fr"), n_pieces=20, codebook_hash="c", bpe_hash="b"
@@ -70,6 +70,27 @@ def recorded(model, sequences, n_prefix, n_rows):
 
     decode(model, rows, advance, n_rows)
     return [torch.stack(row.scores) for row in rows]
+
+
+def test_grouped_attention_is_attention():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(3, heads, n, 8, generator=generator) for heads, n in ((4, 5), (2, 9), (2, 9)))
+    mask = torch.zeros(3, 1, 5, 9).masked_fill(torch.rand(3, 1, 5, 9, generator=generator) < 0.3, -torch.inf)
+    found = decoding.grouped_attention(query, key, value, mask, 0.3)
+    own = [part.repeat_interleave(2, 1) for part in (key, value)]
+    expected = torch.nn.functional.scaled_dot_product_attention(query, *own, attn_mask=mask, scale=0.3)
+    torch.testing.assert_close(found, expected.transpose(1, 2))
+
+
+def test_shared_keys_are_kept_once_and_decoded_alike():
+    torch.manual_seed(3)
+    sizes = LanguageModelConfig(n_layers=2, dim=32, n_heads=4, n_kv_heads=2, ffn_dim=48, tied=True)
+    shared = LanguageModel(sizes, VOCABULARY).eval()
+    assert decoding.RaggedCache(shared.llama, 3).keys.shape[:3] == (2, 3, 2)
+    ids = torch.randint(0, VOCABULARY.n_ids, (20,)).tolist()
+    with torch.no_grad():
+        whole = shared(torch.tensor([ids]))[0, 3:]
+    torch.testing.assert_close(recorded(shared, [ids], 4, 1)[0], whole, atol=2e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_prefix", [1, 2, 5])
@@ -313,7 +334,7 @@ def test_endless_texts_are_cut_and_reported(model, monkeypatch):
     monkeypatch.setattr(Decoder, "step", step)
     assert write(model, [[3, 4]], WritingConfig(max_symbols=6)) == [writing.Written("aaaaaa", False)]
     config = WritingConfig(max_symbols=3, max_symbols_per_piece=2)
-    assert write(model, [[3]], config, [[30, 31]])[0] == writing.Written("aa" * 2 + "aaa", False)
+    assert write_drafts(model, [[3]], config, [[30, 31]]) == [[writing.Written("aa" * 2 + "aaa", False)]]
 
 
 def test_greedy_text_is_that_of_transformers(model):
@@ -333,7 +354,7 @@ def test_drafts_are_the_same_in_any_company_and_the_first_is_greedy(model, monke
     heard = [Heard("en", [1, 2, 3, 9]), Heard("en", [5, 6]), Heard("en", [7, 8, 1])]
     drafts = WritingConfig(max_symbols=8, n_drafts=5, temperature=1.5, seed=3)
     shown = []
-    monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
+    monkeypatch.setattr(writing, "vote", lambda texts: shown.append(texts) or texts[0])
     greedy = transcribe(model, heard, WritingConfig(max_symbols=8), True)
     assert transcribe(model, heard, drafts, True) == greedy
     together = shown[-3:]
@@ -345,13 +366,31 @@ def test_drafts_are_the_same_in_any_company_and_the_first_is_greedy(model, monke
     assert shown[-3:] != together
 
 
-def test_cold_drafts_are_greedy(model, monkeypatch):
+def test_cold_drafts_are_greedy(model):
     """Where the greedy rule and the likeliest of reading and writing agree, drafts at no temperature are all alike."""
-    shown = []
-    monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
     prefixes = [[7, 10, 12, 13, 4, 11], [7, 10, 14, 4, 11]]
-    write(model, prefixes, WritingConfig(max_symbols=10, n_drafts=3, temperature=1e-4))
-    assert len(shown) == 2 and all(len(set(texts)) == 1 for texts in shown), shown
+    found = write_drafts(model, prefixes, WritingConfig(max_symbols=10, n_drafts=3, temperature=1e-4), [(), ()])
+    assert [len(own) for own in found] == [3, 3] and all(len(set(own)) == 1 for own in found), found
+
+
+def test_letters_are_voted_for():
+    assert writing.vote(["abcd"]) == "abcd"
+    assert writing.vote(["abxd", "abcd", "abcd"]) == "abcd"
+    assert writing.vote(["bcde", "abde", "abcd"]) == "abcde", "each lacks another letter"
+    assert writing.vote(["ad", "ad", "abcd", "abcd", "abcd"]) == "abcd"
+    assert writing.vote(["ab", "xab", "xab", "ab"]) == "ab", "a half is no majority: what is not in the base stays out"
+    assert writing.vote(["", "", "a"]) == "" and writing.vote(["", ""]) == ""
+
+
+def test_transcripts_are_voted_for_and_translations_chosen(model, monkeypatch):
+    heard, config = [Heard("en", [1, 2, 3, 9, 4, 4])], WritingConfig(max_symbols=8, n_drafts=6, temperature=1.5)
+    given = [VOCABULARY.tag("asr"), VOCABULARY.language("en")]
+    stream = [*VOCABULARY.encode_pieces(heard[0].pieces), VOCABULARY.tag("text")]
+    texts = [draft.text for draft in write_drafts(model, [given], config, [stream])[0]]
+    assert len(set(texts)) > 1 and transcribe(model, heard, config, True)[0].text == writing.vote(texts)
+    monkeypatch.setattr(writing, "consensus", lambda texts: 2)
+    chosen = write_drafts(model, [[7, 10, 12, 4, 11]], config, [()])[0][2]
+    assert write(model, [[7, 10, 12, 4, 11]], config) == [chosen]
 
 
 def test_drafts_write_as_often_as_the_model_believes(model, monkeypatch):
@@ -366,19 +405,18 @@ def test_drafts_write_as_often_as_the_model_believes(model, monkeypatch):
         return scores
 
     monkeypatch.setattr(Decoder, "step", step)
-    shown = []
-    monkeypatch.setattr(writing, "consensus", lambda texts: shown.append(texts) or 0)
     config = WritingConfig(threshold=0.5, n_drafts=400, temperature=1.0, max_symbols_per_piece=1, max_symbols=0)
     stream = VOCABULARY.encode_pieces([3] * 8)
-    write(model, [[3, 4]], config, [stream])
-    lengths = [len(text) for text in shown[0][1:]]
+    greedy, *drawn = write_drafts(model, [[3, 4]], config, [stream])[0]
+    lengths = [len(draft.text) for draft in drawn]
     assert np.mean(lengths) == pytest.approx(8 * 0.25, rel=0.12)
     assert np.mean([0 < n < 8 for n in lengths]) > 0.8, "every place draws for itself"
-    write(model, [[3, 4]], replace(config, threshold=0.7), [stream])
+    _, *drawn = write_drafts(model, [[3, 4]], replace(config, threshold=0.7), [stream])[0]
     careful = 0.25 / (0.25 + 0.75 * 0.7 / 0.3)  # reading on counts 7/3 times
-    assert np.mean([len(text) for text in shown[1][1:]]) == pytest.approx(8 * careful, rel=0.12)
-    assert len(shown[0][0]) == 0, "the greedy draft never writes below its threshold"
-    assert len(write(model, [[3, 4]], replace(config, threshold=0.2, n_drafts=1), [stream])[0].text) == 8
+    assert np.mean([len(draft.text) for draft in drawn]) == pytest.approx(8 * careful, rel=0.12)
+    assert greedy.text == "", "the greedy draft never writes below its threshold"
+    bold = replace(config, threshold=0.2, n_drafts=1)
+    assert len(write_drafts(model, [[3, 4]], bold, [stream])[0][0].text) == 8
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, 7.0])

@@ -9,6 +9,7 @@ import vectok
 from tests.tiny_language import N_PIECES, make_all, make_language_parts, make_vocabulary
 from tests.tiny_system import ToyEncoder, speech
 from vectok import audio, cli, language, language_checks, release
+from vectok.clvp.ranking import text_scores
 from vectok.language_items import Candidate, Line
 from vectok.lm import writing
 from vectok.lm.model import LanguageModel
@@ -71,10 +72,15 @@ def test_style_comes_from_one_recording_and_timbre_from_another(system):
     assert torch.equal(one.pieces, two.pieces) and not torch.equal(one.audio, two.audio)
 
 
-def test_the_best_candidate_is_the_one_clvp_ranks_first(system):
+def test_candidates_are_ranked_by_likelihood_and_clvp(system):
+    words = ["press", "one"]
+    drawn = system.tasks._draw([system.tasks._request(Line("say 0", "press one", "en", ()), words, 6)], 0)[0]
     candidates = system.tasks.speak([Line("say 0", "press one", "en", ())], 6, 0)[0]
-    scores = [one.score for one in candidates]
-    assert max(candidates, key=lambda one: one.rank).score == max(scores) and len(set(scores)) > 1
+    assert [list(one.pieces) for one in candidates] == [one.pieces for one in drawn]
+    scores = text_scores(system.tasks.clvp, [words], [[one.pieces_by_word for one in drawn]])[0]
+    assert [one.score for one in candidates] == pytest.approx(scores)
+    expected = [one.logprob / one.n_drawn + score for one, score in zip(drawn, scores, strict=True)]
+    assert [one.rank for one in candidates] == pytest.approx(expected) and len(set(expected)) > 1
 
 
 def test_a_line_is_said_alike_alone_and_in_company(system):

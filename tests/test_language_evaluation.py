@@ -179,7 +179,8 @@ def test_a_direction_is_above_its_floor_when_the_interval_says_so():
 def tried(name: str, clvp: list[float], likelihood: list[float], errors: dict[int, int]) -> language_curve.Tried:
     row = language_rows.tts_row(next(items(1).itertuples()), "choice", "c", VOICE, True)._replace(item=name, group=name)
     counts = {n: ErrorCounts(wrong, 10) for n, wrong in errors.items()}
-    return language_curve.Tried(row, np.array(clvp), np.array(likelihood), counts)
+    both = np.array(clvp) + np.array(likelihood)
+    return language_curve.Tried(row, language_curve.Judged(both, np.array(clvp), np.array(likelihood)), counts)
 
 
 VOICE = language_plan.Voice("v", ("a/p",), ("a/r",), False)
@@ -187,9 +188,9 @@ VOICE = language_plan.Voice("v", ("a/p",), ("a/r",), False)
 
 def test_the_curve_by_hand():
     one = tried("x", [0.1, 0.9, 0.3, 0.2], [0.0, -1.0, -1.0, 0.5], {0: 4, 1: 2, 3: 8})
-    assert language_curve.to_read(one.clvp, one.likelihood, 2) == [0, 1, 3]
-    expected = {("clvp", 1): 4, ("clvp", 4): 2, ("likelihood", 2): 4, ("likelihood", 4): 8, ("random", 2): 3,
-                ("random", 4): 3, ("asr", 2): 2}  # fmt: skip
+    assert language_curve.to_read(one.judged, 2) == [0, 1, 3]
+    expected = {("both", 2): 4, ("both", 4): 8, ("clvp", 1): 4, ("clvp", 4): 2, ("likelihood", 2): 4,
+                ("likelihood", 4): 8, ("random", 2): 3, ("random", 4): 3, ("asr", 2): 2}  # fmt: skip
     for (choice, n), errors in expected.items():
         assert language_curve.errors_of(one, choice, n, n_read=2) == (errors, 10.0), (choice, n)
     assert language_curve.errors_of(one, "asr", 4, n_read=2) is None
@@ -204,8 +205,9 @@ def test_the_curve_compares_clvp_with_random_choice_on_the_same_texts():
     assert tables.lookup(table, "clvp", "2 candidates, 3 texts", "cer").value == 30.0
     assert tables.lookup(table, "random", "2 candidates, 3 texts", "cer").value == 45.0
     frame = language_tables.corrected(apart)
-    gap = frame[(frame["baseline"] == "random") & frame["condition"].str.startswith("2 ")].iloc[0]
-    assert gap["value"] == -15.0 and gap["high"] < 0
+    gaps = frame[(frame["baseline"] == "random") & frame["condition"].str.startswith("2 ")].set_index("system")
+    assert gaps.at["clvp", "value"] == -15.0 and gaps.at["clvp", "high"] < 0
+    assert gaps.at["both", "value"] == 15.0 and set(gaps.index) == {"both", "clvp"}
 
 
 def scored() -> pd.DataFrame:
@@ -213,7 +215,7 @@ def scored() -> pd.DataFrame:
     rows = [
         ("table3_tts", system, f"{item.item}>{item.speaker}", item.language, True, item.speaker, item.group, item.known,
          metric, value, 10.0 if metric == "cer" else 1.0)
-        for system, errors in (("tts", 1.0), ("shuffled_text", 9.0))
+        for system, errors in (("tts", 1.0), ("tts_clvp", 2.0), ("shuffled_text", 9.0))
         for item in items(4).itertuples()
         for metric, value in (("cer", errors), ("early_stop", 0.0))
     ]  # fmt: skip
@@ -226,7 +228,8 @@ def test_known_words_are_conditions_of_their_own():
     assert known.value == 10.0 and known.n == 2
     assert tables.lookup(found, "tts", "all", "early_stop").value == 0.0
     targets = language_targets.evaluate({"table3_tts": found}, language_tables.corrected([]))
-    assert [target.met for target in targets] == [True, True] and "shuffled text 90.0" in targets[0].measured
+    assert [target.met for target in targets] == [True, True] and targets[0].measured.startswith("20.0 [20.0, 20.0]")
+    assert "with the likelihood 10.0; shuffled text 90.0" in targets[0].measured
     gap = language_tables.corrected(language_tables.paired(scored(), "tts", ("shuffled_text",), ("cer",), 100, 0))
     assert (gap["value"] == -80.0).all() and (gap["p_holm"] >= gap["p"]).all()
 
@@ -276,20 +279,30 @@ def test_targets_of_speed_bits_and_recognition():
 
 @pytest.mark.parametrize("high, met", [(-0.5, True), (0.5, False)])
 def test_clvp_is_held_against_the_mean_of_all_candidates(high, met):
-    """The most texts decide; the first candidate stands beside, and other N, conditions and metrics do not count."""
+    """The most texts decide; with the likelihood stands beside, and other N and baselines do not count."""
     rows = [
         ("clvp_curve", "clvp", "random", "16 candidates, 50 texts", "cer", -3.0, -5.5, high, 0.01, 0.01, 50),
+        ("clvp_curve", "both", "random", "16 candidates, 50 texts", "cer", -6.0, -9.5, -high, 0.01, 0.01, 50),
         ("clvp_curve", "clvp", "random", "16 candidates, 5 texts", "cer", -9.0, -9.5, -high, 0.01, 0.01, 5),
         ("clvp_curve", "clvp", "random", "8 candidates, 50 texts", "cer", -9.0, -9.5, -high, 0.01, 0.01, 50),
         ("clvp_curve", "clvp", "asr", "16 candidates, 50 texts", "cer", 9.0, 8.0, 10.0, 0.01, 0.01, 50),
         ("table3_tts", "tts", "tts_first", "all seen", "cer", 1.25, -1.0, 3.0, 0.5, 0.5, 100),
-        ("table3_tts", "tts", "tts_first", "all seen", "scs", -3.0, -5.5, -1.0, 0.01, 0.01, 100),
-        ("table3_tts", "tts", "ground_truth", "all seen", "cer", 30.0, 25.0, 35.0, 0.01, 0.01, 100),
-        ("table3_tts", "tts", "tts_first", "en seen", "cer", 9.0, 8.0, 10.0, 0.01, 0.01, 20),
     ]
     (found,) = language_targets.evaluate({}, language_tables.corrected(rows))
     assert found.met == met
-    assert found.measured.startswith("-3.00 [-5.50, ") and "+1.25 [-1.00, +3.00], 100 texts" in found.measured
+    assert found.measured.startswith("-3.00 [-5.50, ") and "with the likelihood -6.00 [-9.50, " in found.measured
+
+
+def test_recordings_are_read_in_their_own_language():
+    """A translation is compared with its source, whose language is another one, before the source has its own row."""
+    source, target = items(1).assign(item=["a/es/x", "a/en/x"], language=["es", "en"]).itertuples()
+    take = language_takes.Take("t", (1,), language_takes.Timbre(("p",)), 0, "", 0.0, 0.0, 0.0, True, 1, 0.0)
+    there = language_plan.Pair("a/es/x", "a/en/x", "es", "en")
+    back = language_plan.Pair("a/en/x", "a/es/x", "en", "es")
+    rows = language_rows.pair_rows(there, source, target, take) + language_rows.pair_rows(back, target, source, take)
+    requests = language_rows.requests_of(pd.DataFrame(rows, columns=list(language_rows.LanguageRow._fields)), {})
+    spoken = {request.clip: request.language for request in requests if "transcript" in request.wants}
+    assert (spoken["recording|a/es/x|"], spoken["recording|a/en/x|"]) == ("es", "en")
 
 
 @pytest.fixture(scope="module")
@@ -347,6 +360,7 @@ def test_takes_become_rows_clips_and_scores(studio, tmp_path):
     rows = pd.DataFrame(played.rows, columns=list(language_rows.LanguageRow._fields))
     floor = rows[rows["system"] == "shuffled_text"].merge(rows[rows["system"] == "tts"], on="item")
     assert len(floor) and (floor["clip_x"] != floor["clip_y"]).all() and (floor["text_x"] == floor["text_y"]).all()
+    assert {"tts", "tts_clvp", "tts_first"} <= set(rows["system"])
     requests = language_rows.requests_of(rows, {})
     assert len({request.clip for request in requests}) == len(requests)
     wants = {request.clip: request.wants for request in requests}

@@ -95,11 +95,13 @@ def test_weights_of_another_vocabulary_are_refused(model, tmp_path):
 
 def test_paper_preset_has_about_480_million_parameters():
     sizes = stage_parameters("paper", "lm")
-    config = LanguageModelConfig(**{name: sizes[name] for name in ("n_layers", "dim", "n_heads", "ffn_dim", "tied")})
+    names = ("n_layers", "dim", "n_heads", "n_kv_heads", "ffn_dim", "tied")
+    config = LanguageModelConfig(**{name: sizes[name] for name in names})
     paper = Vocabulary(symbols=tuple(" abcdef"), languages=("en",), n_pieces=8192, codebook_hash="", bpe_hash="")
     with torch.device("meta"):
         built = LanguageModel(config, paper)
     assert (config.n_layers, config.n_heads, config.dim, config.ffn_dim) == (12, 12, 1536, 6144)
+    assert config.n_kv_heads == config.n_heads, "the paper's heads share nothing"
     assert 470e6 < built.n_parameters < 490e6
 
 

@@ -193,10 +193,10 @@ def test_the_fastest_precision_is_trained_in(tmp_path, monkeypatch, capsys):
     assert "test: trained in fp32" in capsys.readouterr().out
 
 
-def orthogonal_factor(matrix):
+def orthogonal_factor(matrix, n_iterations=5):
     """Newton and Schulz's iteration with torch's coefficients, in double precision."""
     found = matrix.double() / matrix.double().norm()
-    for _ in range(5):
+    for _ in range(n_iterations):
         gram = found @ found.T
         found = 3.4445 * found + (-4.7750 * gram + 2.0315 * gram @ gram) @ found
     return found
@@ -212,6 +212,20 @@ def test_muon_orthogonalises_in_the_fastest_precision(precision, least, most, mo
     error = (-weight.detach() / (0.2 * 16**0.5) - orthogonal_factor(given)).abs().max()
     assert least <= error <= most
     assert torch.equal(weight.grad, given)
+
+
+@pytest.mark.parametrize("n_iterations", [4, 5])
+def test_muon_takes_as_many_iterations_as_are_asked(n_iterations, monkeypatch):
+    monkeypatch.setattr(training, "fastest_precision", lambda: "no")
+    module = nn.ModuleList([nn.Linear(6, 4, bias=False)])
+    module[0].weight.grad = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+    config = dataclasses.replace(CONFIG, muon_rate=1.0, muon_iterations=n_iterations, weight_decay=0.0)
+    before = module[0].weight.detach().clone()
+    optimisers = training._optimisers(module, config)
+    training._set_rate(optimisers, 1.0)
+    optimisers[1].step()
+    expected = orthogonal_factor(module[0].weight.grad, n_iterations).float()
+    torch.testing.assert_close((before - module[0].weight.detach()) / (0.2 * 6**0.5), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_muon_in_float32_leaves_its_momentum_alone(monkeypatch):

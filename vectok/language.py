@@ -66,7 +66,7 @@ class LanguageSystem:
 
         .. math:: tok' = \mathrm{LM}(tok_{style}, text), \qquad wave = \mathrm{Decoder}(vec_{voice}, tok')
 
-        Source: Vec-Tok Speech, Eq. 2 and 3; of the candidates that are sampled, CLVP chooses.
+        Source: Vec-Tok Speech, Eq. 2 and 3; of the candidates that are sampled, likelihood and CLVP choose.
         Arguments:
             text: Any text; digits and abbreviations are spelt out, texts of many words are said line by line.
             language: Code.
@@ -97,7 +97,7 @@ class LanguageSystem:
             source_language: Code.
             target_language: Another code.
             voice: 1 to 30 s of the voice to speak with.
-            n_candidates: Sampled; CLVP chooses.
+            n_candidates: Sampled; likelihood and CLVP choose.
             seed: Of the noise.
         Raises:
             ValueError: As :meth:`say`; the two languages are one.

@@ -21,7 +21,7 @@ class TaskConfig:
         max_word_pieces: A word that runs on is cut there.
         max_pieces: An utterance of the plain form is cut there.
         max_symbols: A transcript's end or a translation that runs on is cut there.
-        n_drafts: Drafts of a transcript or a translated text; the one that differs least from all is taken.
+        n_drafts: Of a transcript, which vote letter by letter, or of a translated text (:mod:`vectok.lm.writing`).
         draft_temperature: Of the drafts beyond the first, greedy one.
         least_alike: Where the translation memory holds a text that is so alike (0 to 1), its translation is taken;
             elsewhere the LM translates itself. Above 1, always.
@@ -36,7 +36,7 @@ class TaskConfig:
     max_word_pieces: int = 60
     max_pieces: int = 1000
     max_symbols: int = 200
-    n_drafts: int = 4
+    n_drafts: int = 16
     draft_temperature: float = 0.7
     least_alike: float = 0.3
     style_seconds: float = 3.0
@@ -92,7 +92,7 @@ class Candidate(NamedTuple):
     """One sample: its pieces, mean log-likelihood of an id, CLVP's similarity, and whether it ended by itself.
 
     The similarity of a continuation, which has no text, is NaN. ``text`` is what it was to say: normalised for TTS, the
-    LM's own translation for S2ST, empty for a continuation.
+    LM's own translation for S2ST, empty for a continuation. The best candidate has the highest ``rank``.
     """
 
     pieces: tuple[int, ...]
@@ -103,5 +103,8 @@ class Candidate(NamedTuple):
 
     @property
     def rank(self) -> float:
-        """What the best candidate has most of: CLVP's similarity, the likelihood where there is none."""
-        return self.logprob if math.isnan(self.score) else self.score
+        """What the best candidate has most of: log-likelihood of an id plus CLVP's similarity, if there is one.
+
+        *Deviation*: the paper takes CLVP alone; the likelihood alone chooses better here (reports/LOG.md).
+        """
+        return self.logprob + (0.0 if math.isnan(self.score) else self.score)

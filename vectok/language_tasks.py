@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vectok.bpe import PieceTokenizer
 from vectok.clvp.model import Clvp
-from vectok.clvp.ranking import speech_scores, text_scores
+from vectok.clvp.ranking import NO_SPEECH, speech_scores, text_scores
 from vectok.language_items import Begun, Candidate, Heard, Line, TaskConfig
 from vectok.lm import sequences, writing
 from vectok.lm.generation import Generated, GenerationConfig, Request, generate
@@ -26,11 +26,11 @@ CLAUSE = re.compile(r"(?<=[.!?;:,])\s+")
 
 
 class LanguageTasks:
-    """TTS, ASR, translation and continuation with one LM, ranked by CLVP.
+    """TTS, ASR, translation and continuation with one LM, ranked by its likelihood and CLVP.
 
     Arguments:
         lm: In evaluation mode.
-        clvp: In evaluation mode; ranks candidates.
+        clvp: In evaluation mode; ranks candidates with the LM.
         tokenizer: Whose pieces the LM speaks.
         config: Sampling.
         memory: Of translations; an empty one where the LM was trained without.
@@ -115,13 +115,13 @@ class LanguageTasks:
     ) -> list[list[Candidate]]:
         """Candidates of lines whose words are known; a line without words gets one silent candidate."""
         requests = [self._request(line, own, n_candidates) for line, own in zip(lines, words, strict=True) if own]
-        drawn = iter(self._draw(requests, seed))
-        found = [
-            self._candidates(next(drawn), " ".join(own)) if own else [Candidate((), 0.0, math.nan, True, "")]
-            for own in words
-        ]
-        texts = [own[0].text for own in found]
-        return _scored(found, text_scores(self.clvp, texts, _pieces(found)))
+        drawn = self._draw(requests, seed)
+        # In the plain form nobody knows which pieces say which word.
+        units = [own if self.lm.config.interleaved else [" ".join(own)] for own in words if own]
+        scores = text_scores(self.clvp, units, [[one.pieces_by_word for one in own] for own in drawn])
+        texts = [" ".join(own) for own in words if own]
+        found = map(self._candidates, drawn, texts, scores)
+        return [next(found) if own else [Candidate((), 0.0, NO_SPEECH, True, "")] for own in words]
 
     def _request(self, line: Line, words: list[str], n_candidates: int) -> Request:
         arguments = (self.lm.vocabulary, line.language, line.style, words)
@@ -197,8 +197,10 @@ class LanguageTasks:
             )
             for each in heard
         ]
-        found = [self._candidates(own, "") for own in self._draw(requests, seed)]
-        return _scored(found, speech_scores(self.clvp, [each.pieces for each in heard], _pieces(found)))
+        drawn = self._draw(requests, seed)
+        pieces = [[one.pieces for one in own] for own in drawn]
+        scores = speech_scores(self.clvp, [each.pieces for each in heard], pieces)
+        return [self._candidates(own, "", given) for own, given in zip(drawn, scores, strict=True)]
 
     def carry_on(
         self, begun: Sequence[Begun], n_frames: Sequence[int], n_candidates: int, seed: int
@@ -208,7 +210,7 @@ class LanguageTasks:
             Request(each.key, self.continuation_prefix(each), (), n_candidates, most)
             for each, most in zip(begun, n_frames, strict=True)
         ]
-        return [self._candidates(own, "") for own in self._draw(requests, seed)]
+        return [self._candidates(own, "", [math.nan] * len(own)) for own in self._draw(requests, seed)]
 
     def continuation_prefix(self, begun: Begun) -> list[int]:
         """Ids that a continuation stands behind."""
@@ -226,10 +228,10 @@ class LanguageTasks:
         drawn = iter(generate(self.lm, requests, self.config.generation(seed, in_words), self.tokenizer.piece_lengths))
         return [[next(drawn) for _ in range(request.n_candidates)] for request in requests]
 
-    def _candidates(self, drawn: Sequence[Generated], text: str) -> list[Candidate]:
+    def _candidates(self, drawn: Sequence[Generated], text: str, scores: Sequence[float]) -> list[Candidate]:
         return [
-            Candidate(tuple(one.pieces), one.logprob / max(1, one.n_drawn), math.nan, one.stopped, text)
-            for one in drawn
+            Candidate(tuple(one.pieces), one.logprob / max(1, one.n_drawn), score, one.stopped, text)
+            for one, score in zip(drawn, scores, strict=True)
         ]
 
 
@@ -256,15 +258,3 @@ def load_tasks(
 
 def _has_letter(text: str) -> bool:
     return any(character.isalnum() for character in text)
-
-
-def _pieces(found: list[list[Candidate]]) -> list[list[tuple[int, ...]]]:
-    return [[one.pieces for one in own] for own in found]
-
-
-def _scored(found: list[list[Candidate]], scores: list[list[float]]) -> list[list[Candidate]]:
-    """Candidates with CLVP's similarities."""
-    return [
-        [one._replace(score=score) for one, score in zip(own, given, strict=True)]
-        for own, given in zip(found, scores, strict=True)
-    ]

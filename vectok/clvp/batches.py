@@ -1,6 +1,6 @@
 """Batches of CLVP: pairs of one language and their spoilt copies, pure functions of (seed, step)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,22 +74,12 @@ class ClvpBatches:
         utterances: Aligned utterances of train, real and pseudo voices.
         vocabulary: Numbers the symbols.
         config: How pairs are drawn.
-        drawn: Copies that the language model drew, by the name of the utterance whose text they say. Of such an
-            utterance the first spoilt copy is one of them (:mod:`vectok.clvp.drawn`).
     Raises:
         ValueError: No language has two different texts; no two languages share what they say.
     """
 
-    def __init__(
-        self,
-        utterances: Sequence[Utterance],
-        vocabulary: Vocabulary,
-        config: ClvpDataConfig,
-        drawn: Mapping[str, Sequence[Sequence[int]]] | None = None,
-    ) -> None:
+    def __init__(self, utterances: Sequence[Utterance], vocabulary: Vocabulary, config: ClvpDataConfig) -> None:
         self.vocabulary, self.config = vocabulary, config
-        self._n_words = {utterance.name: len(utterance.words) for utterance in utterances}
-        self._copies = drawn or {}
         self._by_speaker: dict[str, list[Utterance]] = {}
         self._texts: dict[str, dict[str, list[Utterance]]] = {}
         for utterance in utterances:
@@ -120,23 +110,13 @@ class ClvpBatches:
             [number - self.vocabulary.first_symbol for number in self.vocabulary.encode_text(utterance.text)]
             for utterance in drawn
         ]
-        copies = [self._copies_of(each) if self.config.n_spoilt else () for each in drawn]
-        # The model's own copies are joined from words, and so their recording is: nothing else may tell them apart.
-        by_word = [random.random() < self.config.by_word_share or bool(own) for own in copies]
+        by_word = [random.random() < self.config.by_word_share for _ in drawn]
         right = [pieces_of(words_of(each), each, words) for each, words in zip(drawn, by_word, strict=True)]
-        for number in range(self.config.n_spoilt):
-            for each, words, own in zip(drawn, by_word, copies, strict=True):
-                if number == 0 and own:
-                    right.append(list(own[random.integers(len(own))]))
-                else:
-                    spoilt = corrupt(words_of(each), self._others(each, random), random)
-                    right.append(pieces_of(spoilt, each, words))
+        for _ in range(self.config.n_spoilt):
+            for each, words in zip(drawn, by_word, strict=True):
+                spoilt = corrupt(words_of(each), self._others(each, random), random)
+                right.append(pieces_of(spoilt, each, words))
         return ClvpBatch(pad(symbols), pad(right), True)
-
-    def _copies_of(self, utterance: Utterance) -> Sequence[Sequence[int]]:
-        """What the language model drew for the utterance, if it is whole."""
-        whole = len(utterance.words) == self._n_words[utterance.name]
-        return self._copies.get(utterance.name, ()) if whole else ()
 
     def _of_speech(self, random: np.random.Generator) -> ClvpBatch:
         pairs = sorted(self._concepts)

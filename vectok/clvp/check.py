@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vectok.clvp.batches import pieces_of, words_of
 from vectok.clvp.corruption import corrupt
-from vectok.clvp.drawn import Copies
 from vectok.clvp.model import Clvp
 from vectok.clvp.ranking import latents
 from vectok.lm.data import Utterance
@@ -19,15 +18,13 @@ from vectok.lm.data import Utterance
 class HeldOut(NamedTuple):
     """Groups of utterances of one language and of different texts; ``spoilt[i]`` are copies of ``utterances[i]``.
 
-    ``translations`` are groups of pairs that say the same in two languages; ``drawn`` are copies by the language model,
-    by the utterance's name.
+    ``translations`` are groups of pairs that say the same in two languages.
     """
 
     groups: list[list[Utterance]]
     utterances: list[Utterance]
     spoilt: list[list[list[int]]]
     translations: list[list[tuple[Utterance, Utterance]]]
-    drawn: Copies
 
 
 def _grouped(found: list, n: int) -> list[list]:
@@ -35,7 +32,7 @@ def _grouped(found: list, n: int) -> list[list]:
     return [found[first : first + n] for first in range(0, len(found) - n + 1, n)] or [found]
 
 
-def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int, drawn: Copies | None = None) -> HeldOut:
+def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int) -> HeldOut:
     """Tests of retrieval within ``n_among`` utterances, the same ones for the same seed.
 
     Arguments:
@@ -43,7 +40,6 @@ def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int, d
         n_among: Size of a group.
         n_spoilt: Spoilt copies of each utterance.
         seed: Of groups and copies.
-        drawn: By the language model, for some of dev (:func:`vectok.clvp.drawn.drawn_copies`).
     """
     random = np.random.default_rng(seed)
     groups, translations, languages = [], [], sorted({utterance.language for utterance in dev})
@@ -57,7 +53,7 @@ def held_out(dev: Sequence[Utterance], n_among: int, n_spoilt: int, seed: int, d
             if source != target and len(pairs) > 1:
                 translations += _grouped([pairs[place] for place in random.permutation(len(pairs))], n_among)
     spoilt = [[_spoil(utterance, dev, random) for _ in range(n_spoilt)] for utterance in dev]
-    return HeldOut(groups, list(dev), spoilt, translations, drawn or {})
+    return HeldOut(groups, list(dev), spoilt, translations)
 
 
 def _spoil(utterance: Utterance, dev: Sequence[Utterance], random: np.random.Generator) -> list[int]:
@@ -111,35 +107,20 @@ def translation_retrieval(model: Clvp, found: HeldOut) -> Retrieval:
     return _retrieval(matrices)
 
 
-def _share_farther(
-    model: Clvp, utterances: Sequence[Utterance], true: list[list[int]], copies: Sequence[Sequence[Sequence[int]]]
-) -> float:
-    """Share of all copies that are farther from their utterance's text than its true pieces."""
-    counts = torch.tensor([len(own) for own in copies])
-    texts = latents(model, [model.symbols(utterance.text) for utterance in utterances], "text")
-    cosines = (texts * latents(model, true, "speech")).sum(-1).repeat_interleave(counts)
-    rows = latents(model, [row for own in copies for row in own], "speech")
-    return float(((texts.repeat_interleave(counts, 0) * rows).sum(-1) < cosines).float().mean())
-
-
 def true_over_spoilt(model: Clvp, found: HeldOut) -> float:
     """Share of the spoilt copies that are farther from the text than the utterance itself; chance finds a half."""
-    true = [utterance.speech.pieces for utterance in found.utterances]
-    return _share_farther(model, found.utterances, true, found.spoilt)
-
-
-def true_over_drawn(model: Clvp, found: HeldOut) -> float:
-    """Share of the language model's own copies that are farther from the text than the recording, joined alike."""
-    again = [utterance for utterance in found.utterances if utterance.name in found.drawn]
-    true = [pieces_of(words_of(utterance), utterance, True) for utterance in again]
-    return _share_farther(model, again, true, [found.drawn[utterance.name] for utterance in again])
+    counts = torch.tensor([len(own) for own in found.spoilt])
+    texts = latents(model, [model.symbols(utterance.text) for utterance in found.utterances], "text")
+    true = latents(model, [utterance.speech.pieces for utterance in found.utterances], "speech")
+    cosines = (texts * true).sum(-1).repeat_interleave(counts)
+    rows = latents(model, [row for own in found.spoilt for row in own], "speech")
+    return float(((texts.repeat_interleave(counts, 0) * rows).sum(-1) < cosines).float().mean())
 
 
 def measure(model: Clvp, found: HeldOut, pairs: Sequence[str]) -> dict[str, float]:
     """The numbers of the learning curve, in percent: ``speech_found``, ``text_found``, ``true_over_spoilt``.
 
-    With copies by the language model also ``true_over_drawn``, with pairs of speech ``target_found`` and
-    ``source_found``.
+    With pairs of speech also ``target_found`` and ``source_found``.
     """
     numbers: dict[str, float] = {}
     if "text" in pairs:
@@ -149,7 +130,6 @@ def measure(model: Clvp, found: HeldOut, pairs: Sequence[str]) -> dict[str, floa
             "text_found": own.text,
             "true_over_spoilt": true_over_spoilt(model, found),
         }
-        numbers |= {"true_over_drawn": true_over_drawn(model, found)} if found.drawn else {}
     if "speech" in pairs and found.translations:
         across = translation_retrieval(model, found)
         numbers |= {"target_found": across.speech, "source_found": across.text}

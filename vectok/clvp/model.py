@@ -22,6 +22,7 @@ from vectok.lm.vocabulary import Vocabulary
 
 ROLES = ("text", "speech", "source", "target")  # source and target are speech in two languages
 LENGTH_STEP = 16  # rows are padded to its multiples: few shapes, whose kernels are built and kept
+GROUP_ROWS = 16  # rows of like lengths that are read together: the longest of a batch pads no more than these
 GREATEST_SCALE = 100.0  # of the similarities before the softmax (CLIP, arXiv 2103.00020)
 _FIRST_SCALE = 1 / 0.07
 
@@ -71,6 +72,12 @@ def pad(rows: Sequence[Sequence[int]]) -> Padded:
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     return Padded(ids, torch.arange(longest) < lengths[:, None])
+
+
+def _trimmed(padded: Padded, places: Int[Tensor, " rows"]) -> Padded:
+    """Some of the rows, padded no longer than they need."""
+    longest = -(-int(padded.mask[places].sum(1).max()) // LENGTH_STEP) * LENGTH_STEP
+    return Padded(padded.ids[places, :longest], padded.mask[places, :longest])
 
 
 class Tower(nn.Module):
@@ -159,14 +166,16 @@ class Clvp(nn.Module):
         return 1 / min(float(self.log_scale.detach().exp()), GREATEST_SCALE)
 
     def forward(self, padded: Padded, role: str) -> Float[Tensor, "batch dim"]:
-        """Latents of length one.
+        """Latents of length one; rows of like lengths are read together, and none depends on the others.
 
         Arguments:
             padded: Text symbols (:meth:`symbols`) for the role "text", BPE pieces for the others.
             role: One of :data:`ROLES`.
         """
         tower = self.text_tower if role == "text" else self.speech_tower
-        return functional.normalize(self.projections[role](tower(padded)).float(), dim=-1)
+        order = padded.mask.sum(1).argsort(descending=True, stable=True)
+        means = torch.cat([tower(_trimmed(padded, places)) for places in order.split(GROUP_ROWS)])
+        return functional.normalize(self.projections[role](means[order.argsort()]).float(), dim=-1)
 
     def symbols(self, text: str) -> list[int]:
         """Places of a normalised text's characters among the symbols.

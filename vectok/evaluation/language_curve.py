@@ -1,4 +1,4 @@
-r"""How much choosing among N candidates brings: by CLVP, by the LM's likelihood, at random, and by the scoring ASR.
+r"""How much choosing among N candidates brings: by CLVP, the LM's likelihood, both, at random, and by the scoring ASR.
 
 The candidates of N are the first N, so that one set of 256 serves all N. Random choice is its expectation, the mean
 over the candidates that were read (at most the first 16, which are as good as any others):
@@ -24,17 +24,29 @@ from vectok.evaluation.statistics import difference, interval
 from vectok.evaluation.tables import DIFFERENCE_COLUMNS, Draws
 
 CURVE = "clvp_curve"
-CHOICES = ("clvp", "likelihood", "random", "asr")
+CHOICES = ("both", "clvp", "likelihood", "random", "asr")
 CURVE_COLUMNS = (*COLUMNS[:-3], "condition", *COLUMNS[-3:])
 
 
-class Tried(NamedTuple):
-    """The candidates of one text: what CLVP and the LM say of each, and the errors of those that were read."""
+class Judged(NamedTuple):
+    """What is said of each candidate of one text: both together, CLVP's similarity, the likelihood of an id."""
 
-    row: object
+    both: Float[np.ndarray, " candidates"]
     clvp: Float[np.ndarray, " candidates"]
     likelihood: Float[np.ndarray, " candidates"]
+
+
+class Tried(NamedTuple):
+    """The candidates of one text: what is said of each, and the errors of those that were read."""
+
+    row: object
+    judged: Judged
     errors: dict[int, ErrorCounts]
+
+    @property
+    def n_candidates(self) -> int:
+        """Of the text."""
+        return len(self.judged.both)
 
 
 def powers_of_two(most: int) -> list[int]:
@@ -57,24 +69,23 @@ def pick(values: Float[np.ndarray, " candidates"], n_candidates: int) -> int:
     return int(np.argmax(values[:n_candidates]))
 
 
-def to_read(
-    clvp: Float[np.ndarray, " candidates"], likelihood: Float[np.ndarray, " candidates"], n_read: int
-) -> list[int]:
+def to_read(judged: Judged, n_read: int) -> list[int]:
     """Candidates that the ASR must read: the first few, and whatever is chosen for a larger N."""
-    chosen = {pick(values, n) for n in powers_of_two(len(clvp)) for values in (clvp, likelihood)}
-    return sorted(chosen | set(range(min(n_read, len(clvp)))))
+    n_candidates = len(judged.both)
+    chosen = {pick(values, n) for n in powers_of_two(n_candidates) for values in judged}
+    return sorted(chosen | set(range(min(n_read, n_candidates))))
 
 
 def errors_of(tried: Tried, choice: str, n_candidates: int, n_read: int) -> tuple[float, float] | None:
     """Expected errors and the length of the reference for one choice among N; None where it was not read."""
-    read = range(min(n_candidates, n_read, len(tried.clvp)))
+    read = range(min(n_candidates, n_read, tried.n_candidates))
     if choice == "random":
         return float(np.mean([tried.errors[place].errors for place in read])), float(tried.errors[0].length)
     if choice == "asr":
         if n_candidates > n_read:
             return None
         return float(min(tried.errors[place].errors for place in read)), float(tried.errors[0].length)
-    return tuple(map(float, tried.errors[pick(getattr(tried, choice), n_candidates)]))
+    return tuple(map(float, tried.errors[pick(getattr(tried.judged, choice), n_candidates)]))
 
 
 def curve_scores(tried: Sequence[Tried], n_read: int) -> pd.DataFrame:
@@ -87,10 +98,10 @@ def curve_scores(tried: Sequence[Tried], n_read: int) -> pd.DataFrame:
         tried: The texts.
         n_read: Candidates of each text that were all read.
     """
-    most, rows = max(len(one.clvp) for one in tried), []
-    longest = [one for one in tried if len(one.clvp) == most]
+    most, rows = max(one.n_candidates for one in tried), []
+    longest = [one for one in tried if one.n_candidates == most]
     for n_candidates in powers_of_two(most):
-        enough = [one for one in tried if len(one.clvp) >= n_candidates]
+        enough = [one for one in tried if one.n_candidates >= n_candidates]
         for part in {len(side): side for side in (enough, longest)}.values():
             condition = f"{n_candidates} candidates, {len(part)} texts"
             for one in part:
@@ -105,7 +116,7 @@ def curve_scores(tried: Sequence[Tried], n_read: int) -> pd.DataFrame:
 def curve_rows(
     scores: pd.DataFrame, model: str, test_list: str, n_draws: int, seed: int
 ) -> tuple[list[dict[str, object]], list[tuple[object, ...]]]:
-    """Tidy rows of the curve, and the paired differences of CLVP and the other choices.
+    """Tidy rows of the curve, and the paired differences of CLVP, alone and with the likelihood, and other choices.
 
     Arguments:
         scores: What :func:`curve_scores` gives.
@@ -123,10 +134,10 @@ def curve_rows(
             own = sides[system]
             found = interval(own, draws.of(own))
             rows.append(tidy_row(system, condition, "cer", model, test_list, found, 100.0))
-            if system != "clvp":
-                gap = difference(sides["clvp"], own, draws.of(own))
+            for choice in ("both", "clvp") if system not in ("both", "clvp") else ():
+                gap = difference(sides[choice], own, draws.of(own))
                 numbers = [round(100 * value, 4) for value in gap[:3]]
-                apart.append((CURVE, "clvp", system, condition, "cer", *numbers, round(gap.p, 5), 0.0, gap.n))
+                apart.append((CURVE, choice, system, condition, "cer", *numbers, round(gap.p, 5), 0.0, gap.n))
     assert all(len(row) == len(DIFFERENCE_COLUMNS) for row in apart)
     return rows, apart
 
@@ -141,16 +152,15 @@ def n_candidates_of(condition: str) -> int:
     return int(condition.split()[0])
 
 
-def tried_of(row: object, clvp: Sequence[float], likelihood: Sequence[float], transcripts: dict[int, str]) -> Tried:
+def tried_of(row: object, judged: Judged, transcripts: dict[int, str]) -> Tried:
     """The candidates of one text, once some of them were read.
 
     Arguments:
         row: Its row, with ``text`` and ``content_language``.
-        clvp: Similarity of each candidate.
-        likelihood: Of each candidate, for an id.
+        judged: What is said of each candidate.
         transcripts: By number of the candidate.
     """
     language = row.content_language
     reference = scoring_text(row.text, language)
     errors = {n: character_errors(reference, scoring_text(text, language)) for n, text in transcripts.items()}
-    return Tried(row, np.array(clvp), np.array(likelihood), errors)
+    return Tried(row, judged, errors)

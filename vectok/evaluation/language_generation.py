@@ -36,15 +36,23 @@ class Rest(NamedTuple):
 
 
 class Said(NamedTuple):
-    """All candidates of one item, and the best of them by CLVP."""
+    """All candidates of one item."""
 
     takes: list[Take]
-    best: Take
+
+    @property
+    def best(self) -> Take:
+        """By likelihood and CLVP together."""
+        return max(self.takes, key=lambda take: take.rank)
+
+    @property
+    def best_by_clvp(self) -> Take:
+        """By CLVP alone, as the paper chooses."""
+        return max(self.takes, key=lambda take: take.score)
 
     def first(self, n_candidates: int) -> "Said":
         """The same with the first few candidates only."""
-        takes = self.takes[:n_candidates]
-        return Said(takes, max(takes, key=lambda take: take.rank))
+        return Said(self.takes[:n_candidates])
 
 
 class Studio:
@@ -74,8 +82,7 @@ class Studio:
         return take_of(name, candidate, tokens, timbre, context)
 
     def _said(self, key: str, seed: int, candidates: Sequence[Candidate], timbre: Timbre) -> Said:
-        takes = [self.take(f"{key}:s{seed}:c{n}", one, timbre) for n, one in enumerate(candidates)]
-        return Said(takes, max(takes, key=lambda take: take.rank))
+        return Said([self.take(f"{key}:s{seed}:c{n}", one, timbre) for n, one in enumerate(candidates)])
 
     def _drawn(
         self, task: str, jobs: Sequence[tuple], n_candidates: int, seed: int,

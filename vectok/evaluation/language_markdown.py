@@ -29,10 +29,11 @@ LANGUAGE_NOTES = {
     "table3_tts": (
         "Conditions are languages; seen and unseen are prompt voices in and out of training; known words: only texts "
         "all of whose words occur in the training texts of the language. ground_truth is the recording, tokens the "
-        "codec's resynthesis of its true tokens (the ceiling of any LM over them); tts is the best candidate by CLVP, "
-        "tts_first the first one (CLVP off); style_transfer speaks the tokens of a prompt of training in a voice "
-        "never seen; shuffled_text scores what was said for another text of the language; unigram draws pieces from "
-        "their frequencies. Texts alternate between known and other words, as far as there are both."
+        "codec's resynthesis of its true tokens (the ceiling of any LM over them); tts is the best candidate by "
+        "the LM's likelihood and CLVP together, tts_clvp by CLVP alone (the paper's), tts_first the first one; "
+        "style_transfer speaks the tokens of a prompt of training in a voice never seen; shuffled_text scores what was "
+        "said for another text of the language; unigram draws pieces from their frequencies. Texts alternate between "
+        "known and other words, as far as there are both."
     ),
     "table4_s2st": (
         "Conditions are directions; all is their mean. s2st keeps the source's voice: scs compares with it. "
@@ -51,10 +52,11 @@ LANGUAGE_NOTES = {
         "recording and on the codec's resynthesis; shuffled_references is lm against another text of its language."
     ),
     "clvp_curve": (
-        "The first N candidates of each text: chosen by CLVP, by the LM's likelihood for each id, at random "
-        "(expectation), and by the scoring ASR itself (a bound, no system). Seconds against N stand in the cost table."
+        "The first N candidates of each text: chosen by the LM's likelihood and CLVP together (both), by CLVP, by the "
+        "likelihood for each id, at random (expectation), and by the scoring ASR itself (a bound, no system). Seconds "
+        "against N stand in the cost table."
     ),
-    "tts_seeds": "Best of a few candidates by CLVP for each seed. mean_of_seeds: brackets are least and greatest.",
+    "tts_seeds": "Best of a few candidates for each seed. mean_of_seeds: brackets are least and greatest.",
     "bits": (
         "Teacher-forced bits of the pieces over seconds of speech, on dev: with the right text, with another "
         "utterance's, and of a unigram over the pieces."

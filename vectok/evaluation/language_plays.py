@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from vectok.evaluation import language_rows as rows_of
-from vectok.evaluation.language_curve import CURVE_COLUMNS, curve_scores, to_read, tried_of
+from vectok.evaluation.language_curve import CURVE_COLUMNS, Judged, curve_scores, to_read, tried_of
 from vectok.evaluation.language_generation import Said, Studio
 from vectok.evaluation.language_plan import LanguagePlanConfig, Pair, Voice, first, spread
 from vectok.evaluation.language_rows import SEEDS, LanguageRow
@@ -35,30 +34,35 @@ def _named(takes: Sequence[Take]) -> dict[str, Take]:
     return {take.name: take for take in takes}
 
 
+def _chosen(said: Said) -> dict[str, Take]:
+    """The best candidate, the best by CLVP alone, and the first one, by system."""
+    return {"tts": said.best, "tts_clvp": said.best_by_clvp, "tts_first": said.takes[0]}
+
+
 def seen_rows(items: pd.DataFrame, said: Sequence[Said]) -> Played:
-    """TTS in voices of training, CLVP on and off, and the floor of shuffled texts."""
-    rows, stand_ins = [], {}
+    """TTS in voices of training, chosen and not, and the floor of shuffled texts."""
+    rows, stand_ins, takes = [], {}, []
     for item, own in zip(items.itertuples(), said, strict=True):
-        voice = rows_of.own_voice(item)
-        rows.append(rows_of.tts_row(item, "tts", own.best.clip, voice, True, own.best.name))
-        rows.append(rows_of.tts_row(item, "tts_first", own.takes[0].clip, voice, True, own.takes[0].name))
+        for system, take in _chosen(own).items():
+            rows.append(rows_of.tts_row(item, system, take.clip, rows_of.own_voice(item), True, take.name))
+            takes.append(take)
     chosen = [row for row in rows if row.system == "tts"]
     for row in chosen:
         others = [other for other in chosen if other.language == row.language and other.text != row.text]
         if others:
             place = [other.item for other in chosen if other.language == row.language].index(row.item)
             stand_ins[row.item] = others[place % len(others)].item
-    takes = _named([take for own in said for take in (own.best, own.takes[0])])
-    return Played(rows + rows_of.shuffled_rows(chosen, stand_ins), takes)
+    return Played(rows + rows_of.shuffled_rows(chosen, stand_ins), _named(takes))
 
 
 def unseen_rows(studio: Studio, items: pd.DataFrame, voices: Sequence[Voice], n_candidates: int, seed: int) -> Played:
-    """TTS in voices never seen, CLVP on and off."""
-    said, rows = studio.speak(items, voices, n_candidates, seed), []
+    """TTS in voices never seen, chosen and not."""
+    said, rows, takes = studio.speak(items, voices, n_candidates, seed), [], []
     for item, voice, own in zip(items.itertuples(), voices, said, strict=True):
-        rows.append(rows_of.tts_row(item, "tts", own.best.clip, voice, False, own.best.name))
-        rows.append(rows_of.tts_row(item, "tts_first", own.takes[0].clip, voice, False, own.takes[0].name))
-    return Played(rows, _named([take for own in said for take in (own.best, own.takes[0])]))
+        for system, take in _chosen(own).items():
+            rows.append(rows_of.tts_row(item, system, take.clip, voice, False, take.name))
+            takes.append(take)
+    return Played(rows, _named(takes))
 
 
 def transfer_rows(items: pd.DataFrame, voices: Sequence[Voice], said: dict[str, Said]) -> Played:
@@ -169,8 +173,7 @@ class Choice(NamedTuple):
 
     row: LanguageRow
     takes: list[Take]
-    clvp: Float[np.ndarray, " candidates"]
-    likelihood: Float[np.ndarray, " candidates"]
+    judged: Judged
     read: list[int]
 
 
@@ -196,9 +199,9 @@ def choices(
     found = []
     for item in chosen.itertuples():
         takes = (more.get(item.item) or said[item.item]).takes
-        clvp, likelihood = (np.array([getattr(take, name) for take in takes]) for name in ("score", "logprob"))
+        values = (np.array([getattr(take, name) for take in takes]) for name in ("rank", "score", "logprob"))
         row = rows_of.tts_row(item, "choice", takes[0].clip, rows_of.own_voice(item), True)
-        found.append(Choice(row, takes, clvp, likelihood, to_read(clvp, likelihood, n_read)))
+        found.append(Choice(row, takes, judged := Judged(*values), to_read(judged, n_read)))
     return found
 
 
@@ -224,5 +227,5 @@ def curve_of(choices: Sequence[Choice], read: pd.Series, n_read: int) -> pd.Data
     texts = [{n: read[choice.takes[n].clip] for n in choice.read} for choice in choices]
     if not all(isinstance(text, str) for own in texts for text in own.values()):
         return pd.DataFrame(columns=list(CURVE_COLUMNS))
-    tried = [tried_of(c.row, c.clvp, c.likelihood, own) for c, own in zip(choices, texts, strict=True)]
+    tried = [tried_of(choice.row, choice.judged, own) for choice, own in zip(choices, texts, strict=True)]
     return curve_scores(tried, n_read)

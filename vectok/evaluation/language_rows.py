@@ -13,7 +13,6 @@ from vectok.evaluation.systems import Clip
 TTS, S2ST, CONTINUATION, SEEDS = "table3_tts", "table4_s2st", "continuation", "tts_seeds"
 RATED = ("ground_truth", "tokens", "tts", "tts_first", "style_transfer", "s2st", "continuation", "unigram")
 
-
 SHORTEST_EMBEDDED_SECONDS = 0.5  # a speaker encoder has nothing to say of less
 
 
@@ -155,6 +154,10 @@ def continuation_rows(item: object, n_prompt: int, takes: dict[str, Take]) -> li
     return rows
 
 
+def _embedding(row: object) -> str:
+    return NARROW if row.narrow else "embedding"
+
+
 def requests_of(rows: pd.DataFrame, seconds: dict[str, float]) -> list[Request]:
     """What every clip is scored for, each clip once.
 
@@ -165,16 +168,18 @@ def requests_of(rows: pd.DataFrame, seconds: dict[str, float]) -> list[Request]:
     wants: dict[str, set[str]] = {}
     languages: dict[str, str] = {}
     for row in rows.itertuples():
-        embedding = NARROW if row.narrow else "embedding"
         is_rated = row.system in RATED
         found = wants.setdefault(row.clip, set())
         found |= {"transcript"} | ({"distillmos"} if is_rated else set())
-        found |= {embedding} if is_rated and seconds.get(row.clip, 3.0) >= SHORTEST_EMBEDDED_SECONDS else set()
-        languages.setdefault(row.clip, row.content_language)
+        if is_rated and seconds.get(row.clip, 3.0) >= SHORTEST_EMBEDDED_SECONDS:
+            found.add(_embedding(row))
         wants.setdefault(row.content, set()).add("transcript")
-        languages.setdefault(row.content, row.content_language)
-        for name in (*row.references, *row.prompts) if is_rated else ():
-            wants.setdefault(name, set()).add(embedding)
+        for name in (row.clip, row.content):
+            languages.setdefault(name, row.content_language)
+    # Voices to compare with may speak another language than the row; most are read nowhere.
+    for row in rows[rows["system"].isin(RATED)].itertuples():
+        for name in (*row.references, *row.prompts):
+            wants.setdefault(name, set()).add(_embedding(row))
             languages.setdefault(name, row.content_language)
     return [
         Request(clip=name, language=languages[name], seconds=seconds.get(name, 3.0), wants=frozenset(wanted))

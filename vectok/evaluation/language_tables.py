@@ -13,12 +13,13 @@ from vectok.evaluation.tables import COLUMNS, DECIMALS, DIFFERENCE_COLUMNS, NOT_
 from vectok.evaluation.units import SCALES
 
 SYSTEMS = (
-    "ground_truth", "tokens", "whisper_recording", "whisper_tokens", "tts", "tts_first", "style_transfer", "s2st",
-    "continuation", "lm", "clvp", "likelihood", "random", "asr", "shuffled_text", "shuffled_references", "unigram",
+    "ground_truth", "tokens", "whisper_recording", "whisper_tokens", "tts", "tts_clvp", "tts_first", "style_transfer",
+    "s2st", "continuation", "lm", "both", "clvp", "likelihood", "random", "asr", "shuffled_text", "shuffled_references",
+    "unigram",
 )  # fmt: skip
 PERCENT = ("known_words", "early_stop", "unstopped", "repetition")
 KNOWN = " known words"
-TTS_BASELINES = ("tts_first", "shuffled_text", "unigram", "tokens", "ground_truth")
+TTS_BASELINES = ("tts_clvp", "tts_first", "shuffled_text", "unigram", "tokens", "ground_truth")
 
 
 def language_conditions(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -6,7 +6,6 @@ resynthesis of it in the voice of its beginning.
 """
 
 import csv
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +29,10 @@ class Timbre(NamedTuple):
 
 
 class Take(NamedTuple):
-    """Something generated. ``skip_frames`` of its tokens are context that is not scored; ``text`` was to be said."""
+    """Something generated. ``skip_frames`` of its tokens are context that is not scored; ``text`` was to be said.
+
+    ``logprob``, ``score``, ``rank`` and ``stopped`` are its :class:`vectok.language_items.Candidate`'s.
+    """
 
     name: str
     tokens: tuple[int, ...]
@@ -39,6 +41,7 @@ class Take(NamedTuple):
     text: str
     logprob: float
     score: float
+    rank: float
     stopped: bool
     n_pieces: int
     repetition: float
@@ -47,11 +50,6 @@ class Take(NamedTuple):
     def clip(self) -> str:
         """Name of its clip."""
         return systems.Clip("take", self.name).name
-
-    @property
-    def rank(self) -> float:
-        """What the best take has most of, as :attr:`vectok.language_items.Candidate.rank`."""
-        return self.logprob if math.isnan(self.score) else self.score
 
     @property
     def n_frames(self) -> int:
@@ -84,8 +82,8 @@ def take_of(name: str, candidate: Candidate, tokens: Tensor, timbre: Timbre, con
     pieces = candidate.pieces
     return Take(
         name=name, tokens=tuple(before + tokens.tolist()), timbre=timbre, skip_frames=len(before), text=candidate.text,
-        logprob=candidate.logprob, score=candidate.score, stopped=candidate.stopped, n_pieces=len(pieces),
-        repetition=repetition(pieces),
+        logprob=candidate.logprob, score=candidate.score, rank=candidate.rank, stopped=candidate.stopped,
+        n_pieces=len(pieces), repetition=repetition(pieces),
     )  # fmt: skip
 
 
@@ -135,7 +133,7 @@ def save(takes: Iterable[Take], path: Path) -> None:
             flat = take._replace(
                 tokens=" ".join(map(str, take.tokens)),
                 timbre=" ".join([*take.timbre.utterances, str(take.timbre.n_frames)]),
-                logprob=round(take.logprob, 5), score=round(take.score, 5), repetition=round(take.repetition, 5),
+                **{name: round(getattr(take, name), 5) for name in ("logprob", "score", "rank", "repetition")},
             )  # fmt: skip
             writer.writerow(flat)
     partial.rename(path)

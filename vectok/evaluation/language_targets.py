@@ -27,14 +27,16 @@ def _tts(table: pd.DataFrame) -> Iterator[Target]:
     suffix = f" seen{KNOWN}"
     for condition in dict.fromkeys(table["condition"]):
         language = condition.removesuffix(suffix)
-        found = lookup(table, "tts", condition, "cer")
+        found = lookup(table, "tts_clvp", condition, "cer")
         if not condition.endswith(suffix) or language == "all" or found is None:
             continue
         most, stretch = LARGEST_CER.get(language, LARGEST_CER_OTHERS)
-        whole = lookup(table, "tts", f"{language} seen", "cer")
-        floor = lookup(table, "shuffled_text", condition, "cer")
-        beside = f"; all texts {whole.value:.1f}" if whole else ""
-        beside += f"; shuffled text {floor.value:.1f}" if floor else ""
+        others = {
+            "all texts": ("tts_clvp", f"{language} seen"), "with the likelihood": ("tts", condition),
+            "shuffled text": ("shuffled_text", condition),
+        }  # fmt: skip
+        numbers = {name: lookup(table, *keys, "cer") for name, keys in others.items()}
+        beside = "".join(f"; {name} {number.value:.1f}" for name, number in numbers.items() if number)
         yield Target(
             f"TTS, {language}, known words, voices of training, best of 16 by CLVP: CER at most {most:g} %",
             f"{_shown(found)}{beside}; to stretch for {stretch:g}: {'yes' if found.value <= stretch else 'no'}",
@@ -52,17 +54,16 @@ def _gain(bits: pd.DataFrame) -> Iterator[Target]:
 
 
 def _choice(differences: pd.DataFrame) -> Iterator[Target]:
-    """CLVP against random choice, which is the mean of all candidates; the first candidate, over all texts, beside."""
+    """CLVP against random choice, which is the mean of all candidates; with the likelihood beside."""
     is_curve = (differences["table"] == CURVE) & (differences["baseline"] == "random")
     curve = differences[is_curve]
     curve = curve[curve["condition"].map(n_candidates_of) == CHOSEN_AT] if len(curve) else curve
-    own = differences[(differences["table"] == TTS) & (differences["baseline"] == "tts_first")]
-    own = own[(own["condition"] == "all seen") & (own["metric"] == "cer")]
-    beside = [f"{_gap(row)} against the first candidate" for _, row in own.iterrows()]
-    for _, row in curve.sort_values("n").tail(1).iterrows():
+    gaps = {system: own.sort_values("n").iloc[-1] for system, own in curve.groupby("system")}
+    if "clvp" in gaps:
+        beside = f"; with the likelihood {_gap(gaps['both'])}" if "both" in gaps else ""
         yield Target(
             f"CLVP picks better than random choice at N = {CHOSEN_AT}: CER lower, interval below 0",
-            "; ".join([_gap(row), *beside]), bool(row["high"] < 0),
+            f"{_gap(gaps['clvp'])}{beside}", bool(gaps["clvp"]["high"] < 0),
         )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ LANGUAGE_TABLES = {
     "bits": _of("bits", ("all",)),
     "table3_tts": _of(
         "table3_tts", (*SIDES, "all seen known words"),
-        ("ground_truth", "tokens", "tts", "tts_first", "style_transfer", "shuffled_text"),
+        ("ground_truth", "tokens", "tts", "tts_clvp", "tts_first", "style_transfer", "shuffled_text"),
     ),
     "table4_s2st": _of("table4_s2st", ("all",)),
     "asr": _of("asr", LANGUAGES, ("whisper_tokens", "lm", "shuffled_references")),

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
-from transformers import Cache, LlamaForCausalLM
+from transformers import AttentionInterface, AttentionMaskInterface, Cache, LlamaForCausalLM
+from transformers.masking_utils import eager_mask
 
 from vectok.lm.model import LanguageModel
 
@@ -52,6 +53,8 @@ class Encoded(NamedTuple):
 class RaggedCache(Cache):
     """Keys and values of rows of different lengths, [layers, rows, heads, places, dim], left-aligned.
 
+    It grows by a quarter, first the keys and then the values: what it holds is copied.
+
     Arguments:
         model: Whose sizes and device it takes.
         n_rows: Rows; more places are made when they are needed.
@@ -71,8 +74,9 @@ class RaggedCache(Cache):
         """Makes room for rows of ``n_places``, and reads so many from now on."""
         self.n_places = -(-n_places // LENGTH_STEP) * LENGTH_STEP
         if missing := max(0, self.n_places - self.keys.shape[3]):
-            grown = (0, 0, 0, max(missing, self.keys.shape[3]))
-            self.keys, self.values = (torch.nn.functional.pad(part, grown) for part in (self.keys, self.values))
+            grown = (0, 0, 0, max(missing, self.keys.shape[3] // 4))
+            self.keys = torch.nn.functional.pad(self.keys, grown)
+            self.values = torch.nn.functional.pad(self.values, grown)
 
     def update(
         self,
@@ -151,11 +155,41 @@ class Decoder:
         return self.model.logits(states.last_hidden_state[:, 0])[: self.n_active].float()
 
 
+def grouped_attention(
+    query: Float[Tensor, "rows heads queries dim"],
+    key: Float[Tensor, "rows kv_heads places dim"],
+    value: Float[Tensor, "rows kv_heads places dim"],
+    attention_mask: Float[Tensor, "rows 1 queries places"] | None,
+    scaling: float,
+) -> Float[Tensor, "rows queries heads dim"]:
+    """Attention by two matrix products, the queries that share keys side by side, so that keys are read once.
+
+    Decoding takes as long as reading keys and values takes; transformers' own copies them for every head. Fused
+    attention rounds differently by the number of rows.
+    """
+    n_rows, n_heads, n_queries, dim = query.shape
+    n_kv_heads = key.shape[1]
+    grouped = query.reshape(n_rows, n_kv_heads, -1, dim) * scaling
+    scores = (grouped @ key.transpose(2, 3)).view(n_rows, n_heads, n_queries, -1)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = scores.softmax(-1).view(n_rows, n_kv_heads, -1, key.shape[2])
+    return (weights @ value).view(n_rows, n_heads, n_queries, dim).transpose(1, 2)
+
+
+GROUPED = "vectok_grouped"
+# transformers gives the layer first and more behind the mask, and takes weights back, of which it makes no use here.
+AttentionInterface.register(
+    GROUPED, lambda layer, *given, scaling, **_: (grouped_attention(*given, scaling=scaling), None)
+)
+AttentionMaskInterface.register(GROUPED, eager_mask)
+
+
 @contextmanager
 def _plain_attention(model: LlamaForCausalLM) -> Iterator[None]:
-    """Attention by two matrix products: fused attention rounds differently by the number of rows."""
+    """Attention by :func:`grouped_attention`."""
     before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation(GROUPED)
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ class LanguageModelConfig:
         n_layers: Transformer blocks.
         dim: Width.
         n_heads: Of the attention.
+        n_kv_heads: Of keys and values, each shared by as many heads (arXiv 2305.13245); None: as many as heads.
         ffn_dim: Inner width of the SwiGLU feed-forward layers.
         tied: One matrix embeds ids and predicts them, or two.
         dropout: Of the embeddings and of both branches of every block, in training.
@@ -42,6 +43,7 @@ class LanguageModelConfig:
     n_heads: int
     ffn_dim: int
     tied: bool
+    n_kv_heads: int | None = None
     dropout: float = 0.0
     max_positions: int = 4096
     interleaved: bool = True
@@ -56,7 +58,7 @@ def _llama_config(config: LanguageModelConfig, vocabulary: Vocabulary) -> LlamaC
         intermediate_size=config.ffn_dim,
         num_hidden_layers=config.n_layers,
         num_attention_heads=config.n_heads,
-        num_key_value_heads=config.n_heads,
+        num_key_value_heads=config.n_kv_heads or config.n_heads,
         max_position_embeddings=config.max_positions,
         tie_word_embeddings=config.tied,
         pad_token_id=vocabulary.tag("pad"),
