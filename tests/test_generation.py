@@ -378,6 +378,7 @@ def test_letters_are_voted_for():
     assert writing.vote(["abxd", "abcd", "abcd"]) == "abcd"
     assert writing.vote(["bcde", "abde", "abcd"]) == "abcde", "each lacks another letter"
     assert writing.vote(["ad", "ad", "abcd", "abcd", "abcd"]) == "abcd"
+    assert writing.vote(["abxc", "aybc", "abzc", "wabc"]) == "abc", "what the nearest alone has goes"
     assert writing.vote(["ab", "xab", "xab", "ab"]) == "ab", "a half is no majority: what is not in the base stays out"
     assert writing.vote(["", "", "a"]) == "" and writing.vote(["", ""]) == ""
 

@@ -10,7 +10,8 @@ from tests.tiny_language import N_PIECES, make_all, make_language_parts, make_vo
 from tests.tiny_system import ToyEncoder, speech
 from vectok import audio, cli, language, language_checks, release
 from vectok.clvp.ranking import text_scores
-from vectok.language_items import Candidate, Line
+from vectok.language_items import Candidate, Line, TaskConfig
+from vectok.language_tasks import LanguageTasks
 from vectok.lm import writing
 from vectok.lm.model import LanguageModel
 
@@ -81,6 +82,22 @@ def test_candidates_are_ranked_by_likelihood_and_clvp(system):
     assert [one.score for one in candidates] == pytest.approx(scores)
     expected = [one.logprob / one.n_drawn + score for one, score in zip(drawn, scores, strict=True)]
     assert [one.rank for one in candidates] == pytest.approx(expected) and len(set(expected)) > 1
+
+
+def test_plain_candidates_are_compared_with_the_whole_text(system, monkeypatch):
+    tasks, compared = system.tasks, []
+    plain = LanguageModel(dataclasses.replace(tasks.lm.config, interleaved=False), tasks.lm.vocabulary).eval()
+    monkeypatch.setattr(
+        "vectok.language_tasks.text_scores",
+        lambda clvp, texts, candidates: (
+            compared.append((texts, candidates)) or [[0.0] * len(own) for own in candidates]
+        ),
+    )
+    spoken = LanguageTasks(plain, tasks.clvp, tasks.tokenizer, TaskConfig(max_pieces=5))
+    said = spoken.speak([Line("say 0", "press one", "en", (1, 2))], 2, 0)[0]
+    (texts, candidates) = compared[0]
+    assert texts == [["press one"]] and [len(own) for own in candidates[0]] == [1, 1]
+    assert [tuple(own[0]) for own in candidates[0]] == [one.pieces for one in said]
 
 
 def test_a_line_is_said_alike_alone_and_in_company(system):

@@ -32,7 +32,7 @@ from vectok.evaluation import (
     tables,
 )
 from vectok.evaluation.kept import Kept
-from vectok.evaluation.language_generation import Studio
+from vectok.evaluation.language_generation import Said, Studio
 from vectok.evaluation.metrics import ErrorCounts
 from vectok.language_items import Heard
 from vectok.lm.writing import Written
@@ -291,6 +291,22 @@ def test_clvp_is_held_against_the_mean_of_all_candidates(high, met):
     (found,) = language_targets.evaluate({}, language_tables.corrected(rows))
     assert found.met == met
     assert found.measured.startswith("-3.00 [-5.50, ") and "with the likelihood -6.00 [-9.50, " in found.measured
+
+
+def test_the_best_take_has_likelihood_and_clvp_and_clvps_own_the_highest_similarity():
+    timbre = language_takes.Timbre(("p",))
+    takes = [
+        language_takes.Take(name, (1,), timbre, 0, "", logprob, score, logprob + score, True, 1, 0.0)
+        for name, logprob, score in (
+            ("first", -3.0, 0.1),
+            ("alike", -2.0, 0.9),
+            ("both", -1.0, 0.5),
+            ("late", 0.0, 0.95),
+        )
+    ]
+    said = Said(takes)
+    assert (said.best.name, said.best_by_clvp.name) == ("late", "late")
+    assert (said.first(3).best.name, said.first(3).best_by_clvp.name) == ("both", "alike")
 
 
 def test_recordings_are_read_in_their_own_language():
