@@ -296,7 +296,7 @@ def test_clvp_is_held_against_the_mean_of_all_candidates(high, met):
 def test_the_best_take_has_likelihood_and_clvp_and_clvps_own_the_highest_similarity():
     timbre = language_takes.Timbre(("p",))
     takes = [
-        language_takes.Take(name, (1,), timbre, 0, "", logprob, score, logprob + score, True, 1, 0.0)
+        language_takes.Take(name, (1,), timbre, 0, "", logprob, score, True, 1, 0.0)
         for name, logprob, score in (
             ("first", -3.0, 0.1),
             ("alike", -2.0, 0.9),
@@ -312,7 +312,7 @@ def test_the_best_take_has_likelihood_and_clvp_and_clvps_own_the_highest_similar
 def test_recordings_are_read_in_their_own_language():
     """A translation is compared with its source, whose language is another one, before the source has its own row."""
     source, target = items(1).assign(item=["a/es/x", "a/en/x"], language=["es", "en"]).itertuples()
-    take = language_takes.Take("t", (1,), language_takes.Timbre(("p",)), 0, "", 0.0, 0.0, 0.0, True, 1, 0.0)
+    take = language_takes.Take("t", (1,), language_takes.Timbre(("p",)), 0, "", 0.0, 0.0, True, 1, 0.0)
     there = language_plan.Pair("a/es/x", "a/en/x", "es", "en")
     back = language_plan.Pair("a/en/x", "a/es/x", "en", "es")
     rows = language_rows.pair_rows(there, source, target, take) + language_rows.pair_rows(back, target, source, take)

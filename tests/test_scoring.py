@@ -274,22 +274,23 @@ def test_work_side_by_side_has_one_thread_each_and_gives_them_back():
     assert torch.get_num_threads() == before
 
 
-def test_batches_read_side_by_side_come_back_in_the_order_of_the_clips(monkeypatch):
+def test_clips_read_side_by_side_come_back_in_their_order_each_in_its_own_window(monkeypatch):
     seen = []
 
-    def batch(self, clips, languages, seconds):
+    def read(self, features, language):
         time.sleep(0.02 * (len(seen) % 2 == 0))  # the first of two ends last
-        seen.append(len(clips))
-        return [f"{language} {len(clip)}" for clip, language in zip(clips, languages, strict=True)]
+        seen.append(features.shape)
+        return f"{language} {features.shape[2]}"
 
-    monkeypatch.setattr(asr.Transcriber, "_batch", batch)
+    monkeypatch.setattr(asr.Transcriber, "_read", read)
     reader = asr.Transcriber.__new__(asr.Transcriber)
-    reader.config = asr.AsrConfig(batch_size=2)
-    clips = [torch.zeros(length) for length in (16_000, 400_000, 17_000, 15_000, 300_000, 18_000, 19_000)]
-    languages = ["en", "es", "fr", "it", "ru", "en", "es"]
-    expected = [f"{language} {len(clip)}" for clip, language in zip(clips, languages, strict=True)]
-    assert reader.transcribe(clips, languages) == expected
-    assert sorted(seen) == [1, 1, 1, 2, 2], "five short ones share a window, the long ones have one each"
+    reader.config, reader._filters = asr.AsrConfig(), np.ones((80, 201), dtype=np.float32)
+    clips = [torch.zeros(round(16_000 * seconds)) for seconds in (1, 25, 9, 9.1, 31, 2)]
+    found = reader.transcribe(clips, ["en", "es", "fr", "it", "ru", "en"])
+    assert found == ["en 1200", "es 3000", "fr 1200", "it 1500", "ru 3000", "en 1200"]
+    assert {shape[:2] for shape in seen} == {(1, 80)}
+    with pytest.raises(ValueError, match="one language a clip"):
+        reader.transcribe(clips, ["en"])
 
 
 @pytest.mark.slow

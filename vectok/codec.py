@@ -249,8 +249,9 @@ class InverseKMeans(nn.Module):
 
     def _alone(self, tokens: Tensor, prompt: Tensor, start: int) -> Float[Tensor, "frames dim"]:
         """One window in a pass of its own, so that no padding stands where there is no prompt."""
-        masks = (torch.ones(1, n, dtype=torch.bool, device=tokens.device) for n in (tokens.shape[1], len(prompt)))
-        return self(tokens, next(masks), prompt[None], next(masks), torch.tensor([start], device=tokens.device))[0]
+        real = torch.ones(1, tokens.shape[1] + len(prompt), dtype=torch.bool, device=tokens.device)
+        token_mask, prompt_mask = real.split([tokens.shape[1], len(prompt)], 1)
+        return self(tokens, token_mask, prompt[None], prompt_mask, torch.tensor([start], device=tokens.device))[0]
 
     def _check(self, tokens: Tensor, prompt: Tensor) -> None:
         if not len(tokens) or not len(prompt):

@@ -88,6 +88,17 @@ class Begun(NamedTuple):
     language: str
 
 
+def rank_of(logprob: float, score: float) -> float:
+    """What the best candidate has most of: log-likelihood of an id plus CLVP's similarity, if there is one.
+
+    *Deviation*: the paper takes CLVP alone; the likelihood alone chooses better here (reports/LOG.md).
+    Arguments:
+        logprob: Mean log-likelihood of an id.
+        score: CLVP's similarity; NaN where there is none.
+    """
+    return logprob + (0.0 if math.isnan(score) else score)
+
+
 class Candidate(NamedTuple):
     """One sample: its pieces, mean log-likelihood of an id, CLVP's similarity, and whether it ended by itself.
 
@@ -103,8 +114,5 @@ class Candidate(NamedTuple):
 
     @property
     def rank(self) -> float:
-        """What the best candidate has most of: log-likelihood of an id plus CLVP's similarity, if there is one.
-
-        *Deviation*: the paper takes CLVP alone; the likelihood alone chooses better here (reports/LOG.md).
-        """
-        return self.logprob + (0.0 if math.isnan(self.score) else self.score)
+        """See :func:`rank_of`."""
+        return rank_of(self.logprob, self.score)

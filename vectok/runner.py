@@ -23,6 +23,8 @@ from vectok.layout import NOTEBOOKS, REPOSITORY, cost_file, reports_folder
 
 # What tqdm prints: "12%|###   | 3/25 [00:01<00:09, ...]".
 PROGRESS = re.compile(r"\d+%\|.*\[\d+:\d+|it/s\]|s/it\]")
+# The C library's allocator keeps what a step frees for the next one, where it would give large blocks back each time.
+ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
 
 
 def notebook_of(stage: str) -> Path:
@@ -116,7 +118,7 @@ def run_stage(stage: str, profile: str, ablation: str | None = None) -> Path:
     check_names(notebook, parameters)
     executed = executed_copy(stage, profile, ablation)
     executed.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["PYTHONPATH"] = str(REPOSITORY)
+    os.environ |= {"PYTHONPATH": str(REPOSITORY), "GLIBC_TUNABLES": ALLOCATOR}
     started = time.time()
     try:
         papermill.execute_notebook(

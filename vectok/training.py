@@ -11,7 +11,6 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,8 +21,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
+
+from vectok.muon import Muon
 
 Batch = TypeVar("Batch")
 Optimisers = dict[str, list[torch.optim.Optimizer]]  # of every player
@@ -41,7 +41,7 @@ class TrainingConfig:
         betas: Adam's two decay rates.
         weight_decay: Of both optimisers, times the rate.
         muon_rate: Share of the rate that Muon takes for the matrices of stacked layers; 0 leaves all to AdamW.
-        muon_iterations: Of Newton and Schulz, that Muon finds orthogonal factors by; each costs a fifth of its time.
+        muon_iterations: Of Newton and Schulz, that Muon finds orthogonal factors by.
         max_gradient_norm: Gradients are clipped to it.
         precision: "bf16" or "no", as Accelerate names them, or "fastest" of the two (:func:`fastest_precision`).
         save_every_steps: Steps between two saved states.
@@ -195,34 +195,14 @@ def _turn(
 def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
     """Matrices of stacked layers, those in a ``ModuleList``: neither embeddings nor what reads inputs or predicts."""
     stacks = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
-    found = {id(each): each for stack in stacks for each in stack.parameters() if each.ndim == 2}
-    return [each for each in found.values() if each.requires_grad]
-
-
-class _Float32(TorchFunctionMode):
-    """Leaves as it is what would become bfloat16, as a copy."""
-
-    def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
-        return args[0].clone() if func is Tensor.bfloat16 else func(*args, **(kwargs or {}))
-
-
-class Muon(torch.optim.Muon):
-    """torch's Muon, which looks for its orthogonal factors in bfloat16, in whatever this machine multiplies faster."""
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """See ``torch.optim.Muon``."""
-        with _Float32() if fastest_precision() == "no" else nullcontext():
-            return super().step(closure)
+    stacked = (each for stack in stacks for each in stack.parameters())
+    return list({id(each): each for each in stacked if each.ndim == 2 and each.requires_grad}.values())
 
 
 def _optimisers(module: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    r"""AdamW over what the module lets train; where Muon has a rate, Muon over its hidden matrices.
+    """AdamW over what the module lets train; where Muon has a rate, Muon over its hidden matrices.
 
-    Muon moves a matrix along the orthogonal factor of its momentum, as far as AdamW would:
-    :math:`W \leftarrow W - 0.2\, \eta \sqrt{\max(m, n)}\, U V^\top, \quad U S V^\top = M`.
-
-    Source: Jordan et al., 2024 (Muon), with the scale of Liu et al., arXiv 2502.16982. *Deviation*: it takes about half
-    the steps of AdamW here, each a third longer (reports/LOG.md).
+    *Deviation*: Muon takes about half the steps of AdamW here, each a sixth longer (reports/LOG.md).
     """
     hidden = hidden_matrices(module) if config.muon_rate else []
     taken = set(map(id, hidden))
@@ -231,8 +211,7 @@ def _optimisers(module: nn.Module, config: TrainingConfig) -> list[torch.optim.O
     if not hidden:
         return [adam]
     group = {"params": hidden, "share": config.muon_rate}
-    settings = {"weight_decay": config.weight_decay, "ns_steps": config.muon_iterations}
-    return [adam, Muon([group], adjust_lr_fn="match_rms_adamw", **settings)]
+    return [adam, Muon([group], config.weight_decay, config.muon_iterations)]
 
 
 def _set_rate(optimisers: list[torch.optim.Optimizer], rate: float) -> None:

@@ -60,6 +60,11 @@ class Padded(NamedTuple):
     mask: Bool[Tensor, "batch places"]
 
 
+def _places(longest: int) -> int:
+    """Places for a row of so many ids: a multiple of 16."""
+    return -(-longest // LENGTH_STEP) * LENGTH_STEP
+
+
 def pad(rows: Sequence[Sequence[int]]) -> Padded:
     """Pads rows to a multiple of 16.
 
@@ -68,7 +73,7 @@ def pad(rows: Sequence[Sequence[int]]) -> Padded:
     """
     if not rows or not min(len(row) for row in rows):
         raise ValueError("expected rows of one id at least, got none: leave empty texts and utterances out")
-    longest = -(-max(len(row) for row in rows) // LENGTH_STEP) * LENGTH_STEP
+    longest = _places(max(len(row) for row in rows))
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     return Padded(ids, torch.arange(longest) < lengths[:, None])
@@ -76,7 +81,7 @@ def pad(rows: Sequence[Sequence[int]]) -> Padded:
 
 def _trimmed(padded: Padded, places: Int[Tensor, " rows"]) -> Padded:
     """Some of the rows, padded no longer than they need."""
-    longest = -(-int(padded.mask[places].sum(1).max()) // LENGTH_STEP) * LENGTH_STEP
+    longest = _places(int(padded.mask[places].sum(1).max()))
     return Padded(padded.ids[places, :longest], padded.mask[places, :longest])
 
 

@@ -1,9 +1,9 @@
-"""The scoring ASR: Whisper-base (int8), in batches over windows that are only as long as the clips need.
+"""The scoring ASR: Whisper-base (int8), over windows that are only as long as the clips need.
 
 Whisper pads every clip to 30 s. Here a clip is padded to its own length plus a margin, in steps of three seconds, and
-to twelve seconds at least: a much tighter window makes Whisper repeat itself. Clips of one window share a batch. The
-language is given, the temperature is 0 without fall-back, nothing conditions on previous text. Batches are read side by
-side (:func:`vectok.evaluation.models.side_by_side`).
+to twelve seconds at least: a much tighter window makes Whisper repeat itself. The language is given, the temperature is
+0 without fall-back, nothing conditions on previous text. Each clip is read alone, two side by side
+(:func:`vectok.evaluation.models.side_by_side`): the activations of several do not fit into the caches and take longer.
 
 The ASR is a relative of the embedded profile's speech encoder (the same Whisper-base), which every table says.
 """
@@ -40,14 +40,12 @@ class AsrConfig:
         shortest_window_seconds: No window is shorter.
         margin_seconds: Silence after a clip, at least.
         tokens_per_second: A transcript ends at this many tokens per second of window, which only cuts endless loops.
-        batch_size: Clips decoded together.
     """
 
     beam_size: int = 5
     shortest_window_seconds: float = 12.0
     margin_seconds: float = 3.0
     tokens_per_second: float = 12.0
-    batch_size: int = 8
 
 
 def log_mel(
@@ -100,7 +98,7 @@ class Transcriber(Scorer):
     def model(self) -> str:
         """Name, version and settings: what the cache and the tables know the model by."""
         c = self.config
-        window = f"window {c.shortest_window_seconds:g} s, margin {c.margin_seconds:g} s, batch {c.batch_size}"
+        window = f"window {c.shortest_window_seconds:g} s, margin {c.margin_seconds:g} s"
         return (
             f"whisper-base-int8 {MODEL_SHA256[:8]} (ctranslate2 {version('ctranslate2')}, beam {c.beam_size}, {window})"
         )
@@ -118,23 +116,26 @@ class Transcriber(Scorer):
         stepped = WINDOW_STEP_SECONDS * math.ceil(wanted / WINDOW_STEP_SECONDS)
         return min(LONGEST_SECONDS, max(self.config.shortest_window_seconds, stepped))
 
-    def _batch(self, clips: list[Tensor], languages: list[str], seconds: float) -> list[str]:
-        """Transcribes clips in windows of one length."""
+    def _features(self, clip: Tensor) -> Float[np.ndarray, "1 mels frames"]:
+        """The encoder's input: a clip in its window."""
+        padded = np.zeros(samples_of_seconds(self.window_seconds(len(clip))), dtype=np.float32)
+        samples = clip.numpy()[: len(padded)]
+        padded[: len(samples)] = samples
+        return log_mel(padded, self._filters).astype(np.float32)[None]
+
+    def _read(self, features: Float[np.ndarray, "1 mels frames"], language: str) -> str:
+        """Transcript of one clip."""
         import ctranslate2
 
-        padded = np.zeros((len(clips), samples_of_seconds(seconds)), dtype=np.float32)
-        for row, clip in enumerate(clips):
-            samples = clip.numpy()[: padded.shape[1]]
-            padded[row, : len(samples)] = samples
-        features = np.stack([log_mel(row, self._filters) for row in padded]).astype(np.float32)
-        results = self._model.generate(
-            ctranslate2.StorageView.from_array(features), [self._prompt(language) for language in languages],
-            beam_size=self.config.beam_size, max_length=min(448, 4 + round(self.config.tokens_per_second * seconds)),
+        seconds = features.shape[2] * HOP_SAMPLES / SAMPLE_RATE_HZ
+        [result] = self._model.generate(
+            ctranslate2.StorageView.from_array(features), [self._prompt(language)], beam_size=self.config.beam_size,
+            max_length=min(448, 4 + round(self.config.tokens_per_second * seconds)),
         )  # fmt: skip
-        return [self._tokenizer.decode(result.sequences_ids[0]).strip() for result in results]
+        return self._tokenizer.decode(result.sequences_ids[0]).strip()
 
     def transcribe(self, clips: list[Tensor], languages: list[str]) -> list[str]:
-        """Reads clips, in the order given; clips of like length share a batch.
+        """Reads clips, in the order given, each alone.
 
         Arguments:
             clips: Audio at 16 kHz. What lies beyond 30 s is not read: cut it first.
@@ -144,20 +145,9 @@ class Transcriber(Scorer):
         """
         if len(clips) != len(languages):
             raise ValueError(f"expected one language a clip, got {len(clips)} clips and {len(languages)} languages")
-        texts, windows, batches = [""] * len(clips), {}, []
-        for place in sorted(range(len(clips)), key=lambda i: len(clips[i])):
-            windows.setdefault(self.window_seconds(len(clips[place])), []).append(place)
-        for seconds, places in windows.items():
-            for start in range(0, len(places), self.config.batch_size):
-                batches.append((places[start : start + self.config.batch_size], seconds))
-
-        def read(batch: tuple[list[int], float]) -> list[str]:
-            return self._batch([clips[i] for i in batch[0]], [languages[i] for i in batch[0]], batch[1])
-
-        for (part, _), found in zip(batches, side_by_side(read, batches), strict=True):
-            for place, text in zip(part, found, strict=True):
-                texts[place] = text
-        return texts
+        # All spectra first: threads that wait for the next one would take the cores from the network.
+        features = [self._features(clip) for clip in clips]
+        return side_by_side(lambda pair: self._read(*pair), zip(features, languages, strict=True))
 
     def score(self, clips: list[Tensor], languages: list[str]) -> list[str]:
         """See :meth:`transcribe`."""

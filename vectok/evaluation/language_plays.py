@@ -39,30 +39,31 @@ def _chosen(said: Said) -> dict[str, Take]:
     return {"tts": said.best, "tts_clvp": said.best_by_clvp, "tts_first": said.takes[0]}
 
 
+def _tts_rows(items: pd.DataFrame, said: Sequence[Said], voices: Sequence[Voice], is_seen: bool) -> Played:
+    """TTS, chosen and not."""
+    rows, takes = [], []
+    for item, own, voice in zip(items.itertuples(), said, voices, strict=True):
+        for system, take in _chosen(own).items():
+            rows.append(rows_of.tts_row(item, system, take.clip, voice, is_seen, take.name))
+            takes.append(take)
+    return Played(rows, _named(takes))
+
+
 def seen_rows(items: pd.DataFrame, said: Sequence[Said]) -> Played:
     """TTS in voices of training, chosen and not, and the floor of shuffled texts."""
-    rows, stand_ins, takes = [], {}, []
-    for item, own in zip(items.itertuples(), said, strict=True):
-        for system, take in _chosen(own).items():
-            rows.append(rows_of.tts_row(item, system, take.clip, rows_of.own_voice(item), True, take.name))
-            takes.append(take)
-    chosen = [row for row in rows if row.system == "tts"]
+    rows, takes = _tts_rows(items, said, [rows_of.own_voice(item) for item in items.itertuples()], True)
+    chosen, stand_ins = [row for row in rows if row.system == "tts"], {}
     for row in chosen:
         others = [other for other in chosen if other.language == row.language and other.text != row.text]
         if others:
             place = [other.item for other in chosen if other.language == row.language].index(row.item)
             stand_ins[row.item] = others[place % len(others)].item
-    return Played(rows + rows_of.shuffled_rows(chosen, stand_ins), _named(takes))
+    return Played(rows + rows_of.shuffled_rows(chosen, stand_ins), takes)
 
 
 def unseen_rows(studio: Studio, items: pd.DataFrame, voices: Sequence[Voice], n_candidates: int, seed: int) -> Played:
     """TTS in voices never seen, chosen and not."""
-    said, rows, takes = studio.speak(items, voices, n_candidates, seed), [], []
-    for item, voice, own in zip(items.itertuples(), voices, said, strict=True):
-        for system, take in _chosen(own).items():
-            rows.append(rows_of.tts_row(item, system, take.clip, voice, False, take.name))
-            takes.append(take)
-    return Played(rows, _named(takes))
+    return _tts_rows(items, studio.speak(items, voices, n_candidates, seed), voices, False)
 
 
 def transfer_rows(items: pd.DataFrame, voices: Sequence[Voice], said: dict[str, Said]) -> Played:

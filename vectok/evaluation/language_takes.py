@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vectok.evaluation import systems
 from vectok.frames import samples_of_frames
-from vectok.language_items import Candidate
+from vectok.language_items import Candidate, rank_of
 
 SILENT_FRAMES = 15  # of a take in which nothing was said
 
@@ -31,7 +31,7 @@ class Timbre(NamedTuple):
 class Take(NamedTuple):
     """Something generated. ``skip_frames`` of its tokens are context that is not scored; ``text`` was to be said.
 
-    ``logprob``, ``score``, ``rank`` and ``stopped`` are its :class:`vectok.language_items.Candidate`'s.
+    ``logprob``, ``score`` and ``stopped`` are its :class:`vectok.language_items.Candidate`'s.
     """
 
     name: str
@@ -41,10 +41,14 @@ class Take(NamedTuple):
     text: str
     logprob: float
     score: float
-    rank: float
     stopped: bool
     n_pieces: int
     repetition: float
+
+    @property
+    def rank(self) -> float:
+        """See :func:`vectok.language_items.rank_of`."""
+        return rank_of(self.logprob, self.score)
 
     @property
     def clip(self) -> str:
@@ -82,8 +86,8 @@ def take_of(name: str, candidate: Candidate, tokens: Tensor, timbre: Timbre, con
     pieces = candidate.pieces
     return Take(
         name=name, tokens=tuple(before + tokens.tolist()), timbre=timbre, skip_frames=len(before), text=candidate.text,
-        logprob=candidate.logprob, score=candidate.score, rank=candidate.rank, stopped=candidate.stopped,
-        n_pieces=len(pieces), repetition=repetition(pieces),
+        logprob=candidate.logprob, score=candidate.score, stopped=candidate.stopped, n_pieces=len(pieces),
+        repetition=repetition(pieces),
     )  # fmt: skip
 
 
@@ -133,7 +137,7 @@ def save(takes: Iterable[Take], path: Path) -> None:
             flat = take._replace(
                 tokens=" ".join(map(str, take.tokens)),
                 timbre=" ".join([*take.timbre.utterances, str(take.timbre.n_frames)]),
-                **{name: round(getattr(take, name), 5) for name in ("logprob", "score", "rank", "repetition")},
+                **{name: round(getattr(take, name), 5) for name in ("logprob", "score", "repetition")},
             )  # fmt: skip
             writer.writerow(flat)
     partial.rename(path)

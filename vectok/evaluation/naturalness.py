@@ -1,4 +1,4 @@
-"""Predicted opinion scores, 1 to 5, without a reference: DistillMOS and DNSMOS (P.835 OVRL, P.808), in batches."""
+"""Predicted opinion scores, 1 to 5, without a reference: DistillMOS and DNSMOS (P.835 OVRL, P.808)."""
 
 import contextlib
 import io
@@ -41,22 +41,19 @@ def covering_windows(clip: Float[Tensor, " samples"], n_samples: int) -> list[Fl
 
 
 class DistillMos(Scorer):
-    """DistillMOS v7, in the windows of :func:`covering_windows`, batched by length.
+    """DistillMOS v7, in the windows of :func:`covering_windows`, one by one: several fill the caches and take longer.
 
     The package pads every clip to 7.68 s with zeros and sends all of it through its convolutions. Here only the clip
     and a margin go through them, and the columns of pure silence behind it are taken from one silent clip: the same
     numbers at about half the cost.
 
-    Arguments:
-        batch_size: Clips scored together.
     Raises:
         ModelMissing: distillmos is not installed.
     """
 
     name = "distillmos"
 
-    def __init__(self, batch_size: int = 8) -> None:
-        self.batch_size = batch_size
+    def __init__(self) -> None:
         package_file("distillmos", "weights", "distill_mos_v7.pt")
         import distillmos
 
@@ -71,31 +68,24 @@ class DistillMos(Scorer):
         return f"distillmos {version('distillmos')} (windows of {DISTILLMOS_SAMPLES / SAMPLE_RATE_HZ:g} s)"
 
     @torch.inference_mode()
-    def _batch(self, windows: list[Tensor]) -> list[float]:
-        """Scores windows after scaling each to a peak of one."""
-        longest = max(len(window) for window in windows) + DISTILLMOS_MARGIN
-        n_samples = min(DISTILLMOS_SAMPLES, -(-longest // SAMPLES_PER_COLUMN) * SAMPLES_PER_COLUMN)
-        batch = torch.stack([nn.functional.pad(window, (0, n_samples - len(window))) for window in windows])
-        features = self._network.cnn(batch / (batch.abs().amax(dim=1, keepdim=True) + 1e-8))
+    def _window(self, window: Float[Tensor, " samples"]) -> float:
+        """Scores one window after scaling it to a peak of one."""
+        columns = -(-(len(window) + DISTILLMOS_MARGIN) // SAMPLES_PER_COLUMN)
+        n_samples = min(DISTILLMOS_SAMPLES, columns * SAMPLES_PER_COLUMN)
+        padded = nn.functional.pad(window, (0, n_samples - len(window)))[None]
+        features = self._network.cnn(padded / (padded.abs().max() + 1e-8))
         if n_samples < DISTILLMOS_SAMPLES:
-            kept = n_samples // SAMPLES_PER_COLUMN - 2  # the last columns see the edge of the shortened input
-            tail = self._silence[:, :, kept:].expand(len(windows), -1, -1)
-            features = torch.cat([features[:, :, :kept], tail], dim=2)
-        return (1 + 4 * self._network.transformer_pool_attn(features.permute(0, 2, 1))).flatten().tolist()
+            kept = columns - 2  # the last columns see the edge of the shortened input
+            features = torch.cat([features[:, :, :kept], self._silence[:, :, kept:]], dim=2)
+        return float(1 + 4 * self._network.transformer_pool_attn(features.permute(0, 2, 1)))
 
     def score(self, clips: list[Tensor], languages: list[str]) -> list[float]:
         """One score a clip, the mean over its windows."""
-        own = [
-            (place, window) for place, clip in enumerate(clips) for window in covering_windows(clip, DISTILLMOS_SAMPLES)
-        ]
-        own.sort(key=lambda pair: len(pair[1]))
-        parts = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
-        scores = side_by_side(lambda part: self._batch([window for _, window in part]), parts)
-        found: list[list[float]] = [[] for _ in clips]
-        for part, values in zip(parts, scores, strict=True):
-            for (place, _), value in zip(part, values, strict=True):
-                found[place].append(value)
-        return [round(float(np.mean(values)), 5) for values in found]
+
+        def rate(clip: Tensor) -> float:
+            return round(float(np.mean([self._window(part) for part in covering_windows(clip, DISTILLMOS_SAMPLES)])), 5)
+
+        return side_by_side(rate, clips)
 
 
 def tile(clip: Float[Tensor, " samples"]) -> Float[Tensor, " tiled"]:
@@ -113,7 +103,6 @@ class Dnsmos(Scorer):
     windows of :func:`covering_windows`.
 
     Arguments:
-        batch_size: Windows scored together.
         n_threads: Of onnxruntime.
     Raises:
         ModelMissing: speechmos is not installed.
@@ -121,10 +110,9 @@ class Dnsmos(Scorer):
 
     name = "dnsmos"
 
-    def __init__(self, batch_size: int = 4, n_threads: int = 2) -> None:
+    def __init__(self, n_threads: int = 2) -> None:
         import onnxruntime
 
-        self.batch_size = batch_size
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = n_threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -141,40 +129,26 @@ class Dnsmos(Scorer):
         """Name and version."""
         return f"speechmos {version('speechmos')} (DNSMOS P.835, windows of {DNSMOS_SECONDS:g} s)"
 
-    def _log_mels(self, windows: Float[Tensor, "batch samples"]) -> Float[np.ndarray, "batch frames mels"]:
+    def _log_mel(self, window: Float[Tensor, " samples"]) -> Float[np.ndarray, "frames mels"]:
         """Input of P.808: 120 mel powers in dB below the loudest, clamped at -80, scaled to about [-1, 1]."""
         spectrum = torch.stft(
-            windows[:, :-P808_TAIL], P808_FFT, P808_TAIL, window=torch.hann_window(P808_FFT), center=True,
+            window[:-P808_TAIL], P808_FFT, P808_TAIL, window=torch.hann_window(P808_FFT), center=True,
             pad_mode="constant", return_complex=True,
         )  # fmt: skip
-        powers = (spectrum.abs() ** 2).transpose(1, 2) @ self._filters
-        decibels = 10 * torch.log10(powers.clamp(min=1e-10))
-        decibels = decibels - decibels.amax(dim=(1, 2), keepdim=True)
+        decibels = 10 * torch.log10(((spectrum.abs() ** 2).T @ self._filters).clamp(min=1e-10))
+        decibels = decibels - decibels.max()
         return ((decibels.clamp(min=-80.0) + 40) / 40).numpy()
 
-    def _batch(self, windows: Float[Tensor, "batch samples"]) -> list[dict[str, float]]:
-        raw = self._p835.run(None, {"input_1": windows.numpy()})[0]
-        p808 = self._p808.run(None, {"input_1": self._log_mels(windows)})[0]
-        rows = []
-        for values, listening in zip(raw, p808.reshape(-1), strict=True):
-            row = {
-                name: float(np.polyval(POLYNOMIALS[name], value))
-                for name, value in zip(POLYNOMIALS, values, strict=True)
-            }
-            rows.append(row | {"p808": float(listening)})
-        return rows
+    def _window(self, window: Float[Tensor, " samples"]) -> dict[str, float]:
+        raw = self._p835.run(None, {"input_1": window[None].numpy()})[0][0]
+        p808 = self._p808.run(None, {"input_1": self._log_mel(window)[None]})[0]
+        row = {name: float(np.polyval(own, value)) for (name, own), value in zip(POLYNOMIALS.items(), raw, strict=True)}
+        return row | {"p808": float(p808.reshape(()))}
 
     def score(self, clips: list[Tensor], languages: list[str]) -> list[dict[str, float]]:
         """``sig``, ``bak``, ``ovrl``, ``p808`` of each clip, means over its windows."""
-        own = [
-            (place, window)
-            for place, clip in enumerate(clips)
-            for window in covering_windows(tile(clip), DNSMOS_SAMPLES)
-        ]
-        parts = torch.stack([window for _, window in own]).split(self.batch_size)
-        rows = [row for part in parts for row in self._batch(part)]
-        means = [{} for _ in clips]
-        for place in range(len(clips)):
-            values = [row for row, (owner, _) in zip(rows, own, strict=True) if owner == place]
-            means[place] = {name: round(float(np.mean([row[name] for row in values])), 5) for name in values[0]}
+        means = []
+        for clip in clips:
+            rows = [self._window(part) for part in covering_windows(tile(clip), DNSMOS_SAMPLES)]
+            means.append({name: round(float(np.mean([row[name] for row in rows])), 5) for name in rows[0]})
         return means

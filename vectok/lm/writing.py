@@ -216,6 +216,7 @@ def transcribe(model: LanguageModel, heard: Sequence[Heard], config: WritingConf
     vocabulary = model.vocabulary
     starts = [[vocabulary.tag("asr"), vocabulary.language(each.language)] for each in heard]
     read = [[*vocabulary.encode_pieces(each.pieces), vocabulary.tag("text")] for each in heard]
-    whole = [start + given for start, given in zip(starts, read, strict=True)]
-    drafts = write_drafts(model, *((starts, config, read) if interleaved else (whole, config, [()] * len(whole))))
+    if not interleaved:
+        starts, read = [start + given for start, given in zip(starts, read, strict=True)], [()] * len(read)
+    drafts = write_drafts(model, starts, config, read)
     return [Written(vote([draft.text for draft in own]), own[0].stopped) for own in drafts]
