@@ -84,7 +84,7 @@ LANGUAGE_TABLES = {
     ),
     "table4_s2st": _of("table4_s2st", ("all",)),
     "asr": _of("asr", LANGUAGES, ("whisper_tokens", "lm", "shuffled_references")),
-    "clvp_curve": _of("clvp_curve", ("16 candidates, 40 texts", "256 candidates, 10 texts"),
+    "clvp_curve": _of("clvp_curve", ("16 candidates, 30 texts", "256 candidates, 10 texts"),
                       figure="language_tables_curve.png"),
 }  # fmt: skip
 TASK_TABLES = {
