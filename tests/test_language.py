@@ -10,7 +10,7 @@ from tests.tiny_language import N_PIECES, make_all, make_language_parts, make_vo
 from tests.tiny_system import ToyEncoder, speech
 from vectok import audio, cli, language, language_checks, release
 from vectok.clvp.ranking import text_scores
-from vectok.language_items import Candidate, Line, TaskConfig
+from vectok.language_items import Candidate, Line, TaskConfig, rank_of
 from vectok.language_tasks import LanguageTasks
 from vectok.lm import writing
 from vectok.lm.model import LanguageModel
@@ -82,6 +82,10 @@ def test_candidates_are_ranked_by_likelihood_and_clvp(system):
     assert [one.score for one in candidates] == pytest.approx(scores)
     expected = [one.logprob / one.n_drawn + score for one, score in zip(drawn, scores, strict=True)]
     assert [one.rank for one in candidates] == pytest.approx(expected) and len(set(expected)) > 1
+
+
+def test_what_no_text_is_compared_with_is_ranked_by_likelihood():
+    assert rank_of(-1.0, float("nan")) == -1.0 and rank_of(-1.0, 0.25) == -0.75
 
 
 def test_plain_candidates_are_compared_with_the_whole_text(system, monkeypatch):

@@ -63,15 +63,22 @@ def test_tidy_removes_progress_times_and_paths(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.enable_socket  # the kernel is reached over loopback
-def test_a_failing_cell_fails_the_stage_and_is_named(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("assert dim == 5, f'expected 5, got {dim}'", "expected 5, got 4"),
+        ("import os; assert False, os.environ['GLIBC_TUNABLES']", "glibc.malloc.mmap_threshold=4294967296"),
+    ],
+)
+def test_a_failing_cell_fails_the_stage_and_is_named(cell, message, tmp_path, monkeypatch, capsys):
     names = "profile: str = 'smoke'\nseed: int = 0\nscale: float = 1.0\ndim: int = 1"
-    make_notebook(tmp_path / "10_fit.ipynb", names, "assert dim == 5, f'expected 5, got {dim}'")
+    make_notebook(tmp_path / "10_fit.ipynb", names, cell)
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(runner, "reports_folder", lambda profile: tmp_path / "reports")
     own = {"profile": "smoke", "seed": 0, "scale": 1.0, "dim": 4}
     monkeypatch.setattr(runner, "stage_parameters", lambda profile, stage: own)
     monkeypatch.setattr(sys, "argv", ["runner", "fit", "--profile", "smoke"])
-    with pytest.raises(SystemExit, match="stage fit failed: AssertionError: expected 5, got 4"):
+    with pytest.raises(SystemExit, match=f"stage fit failed: AssertionError: {message}"):
         runner.main()
     assert (tmp_path / "reports/notebooks/10_fit.ipynb").exists()
 
