@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 LOCK := requirements/requirements.lock
 # The stamp carries the lock's hash, so the lock's date says nothing (|): the environment is made once a lock.
 STAMP := $(VENV)/made-$(shell sha256sum $(LOCK) | cut -c1-16)
+# pip unpacks on one core: two of them share the lock, one for CUDA's libraries, which are half of the bytes.
+PARTS := cuda others
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
 PROFILE ?= embedded
 
 help: ## lists everything
@@ -16,8 +19,9 @@ $(STAMP): | $(LOCK)
 	@echo "Making the environment from $(LOCK): about three minutes, 6 GB."
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --requirement $(LOCK) 2> >(grep -v '^WARNING: Location' >&2)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@awk -v folder=$(VENV) '/^[a-z]/ {part = /^(nvidia|triton)/ ? "cuda" : "others"} {print > folder "/" part ".lock"}' $(LOCK)
+	printf '%s\n' $(PARTS) | xargs -P 2 -I '{}' $(PIP) --require-hashes --requirement $(VENV)/'{}'.lock 2> >(grep -v '^WARNING: Location' >&2)
+	$(PIP) --no-build-isolation --no-index --editable .
 	touch $@
 
 env: $(STAMP) ## makes the environment (once a lock file; instant afterwards)

@@ -90,7 +90,7 @@ def test_all_modules_behind_the_tasks_decide():
     """But for those that read corpora and write folders."""
     behind = wiring.reached("from vectok import language_tasks")
     others = {module for module in behind if not module.removeprefix("vectok/").startswith(kept.SPEAKING)}
-    readers = "__init__ alignment alignment_hmm corpus/__init__ folders frames kmeans store tokens"
+    readers = "__init__ alignment alignment_hmm corpus/__init__ folders frames kmeans reproducibility store tokens"
     assert others == {f"vectok/{name}.py" for name in readers.split()}
     package = kept.Path(kept.vectok.__file__).parent
     assert all((package / name).exists() for name in kept.SPEAKING)

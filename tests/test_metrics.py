@@ -79,7 +79,7 @@ def row(**changed) -> Row:
     base = dict(
         table="t", system="vectok", item="i", language="en", is_seen=True, speaker="s", group="g", clip="out",
         content="source", content_language="en", text="one two", references=("target",), prompts=(),
-        sources=("source",), narrow=False,
+        sources=("source",), narrow=False, raters=(),
     )  # fmt: skip
     return Row(**(base | changed))
 

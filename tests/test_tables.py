@@ -1,5 +1,6 @@
 """The plan, the tidy tables, the verdicts and the README, on small worked cases."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -97,12 +98,12 @@ def test_rows_with_a_narrow_band_recording_are_narrow_on_all_sides():
     rows = planned()
     narrow = rows.groupby("table")["narrow"].agg(set)
     assert narrow["table1_vc_intra"] == {True} and narrow["table2_vc_cross"] == {False} == narrow["codec"]
-    wants = {request.clip: request.wants for request in plan.requests_of(rows, index(), CONFIG)}
+    wants = {request.clip: request.wants for request in plan.requests_of(rows, index())}
     assert "embedding_narrow" in wants["recording|d/en/2|"] and "embedding" not in wants["recording|d/en/2|"]
 
 
 def test_every_clip_is_asked_once_and_naturalness_for_one_k_and_the_models_own_guidance():
-    requests = plan.requests_of(planned(), index(), CONFIG)
+    requests = plan.requests_of(planned(), index())
     wants = {request.clip: request.wants for request in requests}
     assert len(wants) == len(requests)
     unrated = [wanted for clip, wanted in wants.items() if clip.startswith("knn_vc_k1|")]
@@ -111,6 +112,31 @@ def test_every_clip_is_asked_once_and_naturalness_for_one_k_and_the_models_own_g
     assert len(unrated) > 3 and not any("dnsmos" in wanted for wanted in unrated)
     assert rated and all("dnsmos" in wanted for wanted in rated)
     assert wants["recording|a/en/2|"] == {"embedding", "embedding_narrow"}  # a prompt of both kinds of rows
+
+
+def test_dnsmos_rates_every_second_item_of_each_language_and_kind_of_voice_in_all_systems_alike():
+    conversions = pd.concat([VC.assign(target_speaker=f"{n}") for n in range(3)], ignore_index=True)
+    rows = plan.rows_of(Lists(CODEC, conversions), index(), dataclasses.replace(CONFIG, dnsmos_every=2))
+    by_dnsmos = rows["raters"].map(lambda raters: "dnsmos" in raters)
+    items = {
+        system: set(own["item"])
+        for system, own in rows[by_dnsmos & (rows["table"] == "table2_vc_cross")].groupby("system")
+    }
+    assert items["vectok"] == items["ground_truth"] == items["knn_vc_k4"] and "knn_vc_k1" not in items
+    for _, own in rows[rows["system"] == "vectok"].groupby(["table", "language", "is_seen"]):
+        assert by_dnsmos[own.index].tolist() == [place % 2 == 0 for place in range(len(own))]
+    assert rows.loc[rows["system"] == "vectok", "raters"].map(lambda raters: "distillmos" in raters).all()
+
+
+def test_a_row_has_no_rating_of_a_model_that_another_row_asked_for():
+    rows = planned().drop_duplicates("clip").head(2)
+    rows = rows.assign(raters=[("distillmos",), ("distillmos", "dnsmos")])
+    values = pd.DataFrame({
+        "clip": rows["clip"].tolist(), "transcript": None, "embedding": None, "embedding_narrow": None,
+        "distillmos": 3.0, "dnsmos": [{"ovrl": 2.0}] * 2,
+    })  # fmt: skip
+    metrics = scores.scores_of(rows, values).groupby("system")["metric"].agg(list)
+    assert sorted(map(tuple, metrics)) == [("distillmos",), ("distillmos", "dnsmos_ovrl")]
 
 
 def test_a_list_with_an_unknown_utterance_is_refused():

@@ -16,6 +16,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from vectok.reproducibility import N_THREADS
 from vectok.store import FeatureStore
 
 CHUNK_FRAMES = 8192
@@ -158,12 +159,13 @@ def _check_frames(n_frames: int, config: KMeansConfig) -> None:
 def fit_in_memory(frames: Float[Tensor, "frames dim"], config: KMeansConfig) -> Fit:
     """Lloyd's K-means from k-means++, on frames that are already centred.
 
-    One thread: with more, scikit-learn adds the threads' sums in the order in which they finish.
+    One thread of OpenMP: with more, scikit-learn adds the threads' sums in the order in which they finish. BLAS, whose
+    products choose the first centroids, has the usual ones.
     """
     _check_frames(len(frames), config)
     model = KMeans(config.n_clusters, n_init=1, max_iter=config.n_iterations, tol=config.tolerance,
                    random_state=config.seed, copy_x=False)  # fmt: skip
-    with threadpool_limits(1):
+    with threadpool_limits({"openmp": 1, "blas": N_THREADS}):
         model.fit(frames.numpy())
     centroids = torch.from_numpy(model.cluster_centers_.astype(np.float32))
     return Fit(centroids, float(model.inertia_) / len(frames), int(model.n_iter_), len(frames))

@@ -1,6 +1,7 @@
 """From the names of sources to a folder of recordings and what they say about themselves."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from vectok.corpus.layouts import read_layout
 from vectok.corpus.queen import read_queen
 from vectok.corpus.sources import Finder, check_files, fetch_corpus
 from vectok.layout import REPOSITORY, SAMPLE
+from vectok.reproducibility import N_THREADS
 
 READERS = {"asterisk": read_asterisk, "drascula": read_drascula, "kde": read_kde, "queen": read_queen}
 
@@ -26,7 +28,7 @@ class Gathered(NamedTuple):
 
 
 def gather(sources: list[str], folder: Path, finder: Finder) -> Gathered:
-    """Brings every source here.
+    """Brings every source here, a few at a time: unpacking and decoding leave the other cores idle.
 
     Arguments:
         sources: ``sample`` (the committed part of asterisk), ``asterisk``, ``drascula``, ``kde``, ``queen``, or
@@ -37,25 +39,28 @@ def gather(sources: list[str], folder: Path, finder: Finder) -> Gathered:
     Raises:
         ValueError: An unknown source, or one that cannot be had.
     """
-    entries, problems = [], []
-    for source in sources:
-        if source == "sample":
-            target = _fresh(folder / "audio" / "asterisk")
-            shutil.copytree(SAMPLE / "asterisk", target, dirs_exist_ok=True)
-            problems += check_files("asterisk", target, is_whole=False)
-            entries += read_asterisk(target)
-        elif source in READERS:
-            target = _fresh(folder / "audio" / source)
-            problems += fetch_corpus(source, target, finder)
-            entries += READERS[source](target)
-        elif source.count(":") >= 2:
-            layout, language, place = source.split(":", 2)
-            entries += read_layout(layout, language, REPOSITORY / place)
-        else:
-            raise ValueError(
-                f"unknown source {source!r}: expected sample, {', '.join(READERS)} or <layout>:<language>:<folder>"
-            )
-    return Gathered(entries, problems)
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        parts = list(pool.map(lambda source: _gather(source, folder, finder), sources))
+    return Gathered([e for part in parts for e in part.entries], [p for part in parts for p in part.problems])
+
+
+def _gather(source: str, folder: Path, finder: Finder) -> Gathered:
+    """Brings one source here."""
+    if source == "sample":
+        target = _fresh(folder / "audio" / "asterisk")
+        shutil.copytree(SAMPLE / "asterisk", target, dirs_exist_ok=True)
+        problems = check_files("asterisk", target, is_whole=False)
+        return Gathered(read_asterisk(target), problems)
+    if source in READERS:
+        target = _fresh(folder / "audio" / source)
+        problems = fetch_corpus(source, target, finder)
+        return Gathered(READERS[source](target), problems)
+    if source.count(":") >= 2:
+        layout, language, place = source.split(":", 2)
+        return Gathered(read_layout(layout, language, REPOSITORY / place), [])
+    raise ValueError(
+        f"unknown source {source!r}: expected sample, {', '.join(READERS)} or <layout>:<language>:<folder>"
+    )
 
 
 def _fresh(folder: Path) -> Path:

@@ -28,7 +28,7 @@ def package_file(package: str, *parts: str) -> Path:
 
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModelMissing(f"{package}: not installed; run make setup")
+        raise ModelMissing(f"{package}: not installed; run make env")
     path = Path(spec.origin).parent.joinpath(*parts)
     if not path.is_file():
         raise ModelMissing(f"{package}: {'/'.join(parts)} is missing; reinstall it")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from vectok.corpus.lists import Lists
+from vectok.evaluation.scores import RATERS
 from vectok.evaluation.scoring import NARROW, Request
 from vectok.evaluation.systems import Clip, guided_name
 
@@ -21,12 +22,14 @@ class PlanConfig:
     Arguments:
         neighbours: k of each kNN-VC row.
         rated_neighbours: k of the kNN-VC row whose naturalness is predicted too.
+        dnsmos_every: DNSMOS, which takes longest, rates every such item of a table, language and kind of voice.
         guidances: Weight of guidance of each row of our own beside the model's; their naturalness is not predicted.
         seed: Of the random targets.
     """
 
     neighbours: tuple[int, ...] = (1, 4, 8, 16)
     rated_neighbours: int = 4
+    dnsmos_every: int = 1
     guidances: tuple[float, ...] = ()
     seed: int = 0
 
@@ -35,7 +38,8 @@ class Row(NamedTuple):
     """One clip in one row of one table.
 
     ``content`` is the utterance whose words the clip should carry, with its ``text`` and ``content_language``; the clip
-    is compared with the recordings ``references`` (the target voice), ``prompts`` and ``sources``.
+    is compared with the recordings ``references`` (the target voice), ``prompts`` and ``sources``, and rated by the
+    models ``raters``.
     """
 
     table: str
@@ -53,6 +57,7 @@ class Row(NamedTuple):
     prompts: tuple[str, ...]
     sources: tuple[str, ...]
     narrow: bool
+    raters: tuple[str, ...]
 
 
 def _recordings(utterances: list[str]) -> tuple[str, ...]:
@@ -108,13 +113,20 @@ def _conversion_clips(
 def _table_rows(
     table: str, items: pd.DataFrame, index: pd.DataFrame, own_prompts: dict[str, tuple[str, ...]], config: PlanConfig
 ) -> list[Row]:
-    """Rows of one table, system by system within an item."""
+    """Rows of one table, system by system within an item.
+
+    The naturalness of one kNN-VC row and of the model's own guidance is predicted, for the time it takes.
+    """
     rows, others = [], _random_targets(items, config.seed)
+    places = items.groupby([items["source"].map(index["language"]), "seen"]).cumcount()
+    unrated = {f"knn_vc_k{k}" for k in config.neighbours if k != config.rated_neighbours}
+    unrated |= set(map(guided_name, config.guidances))
     for number, item in enumerate(items.itertuples()):
         is_codec = table == TABLES["codec"]
         clips = _codec_clips(item) if is_codec else _conversion_clips(item, others[number], own_prompts, config)
         involved = [item.source, *item.prompt.split(), *item.reference.split(), *others[number]]
         is_narrow = bool((index.loc[involved, "bandwidth_hz"] < NARROW_BAND_HZ).any())
+        raters = tuple(r for r in RATERS if r != "dnsmos" or places[number] % config.dnsmos_every == 0)
         for system, (clip, references, content) in clips.items():
             said, is_ground_truth = index.loc[content], system == "ground_truth"
             rows.append(Row(
@@ -124,6 +136,7 @@ def _table_rows(
                 clip=clip.name, content=Clip("recording", content).name, content_language=said["language"],
                 text=said["text"], references=_recordings(references), prompts=_recordings(item.prompt.split()),
                 sources=() if is_codec or is_ground_truth else _recordings([item.source]), narrow=is_narrow,
+                raters=() if system in unrated else raters,
             ))  # fmt: skip
     return rows
 
@@ -153,24 +166,19 @@ def rows_of(lists: Lists, index: pd.DataFrame, config: PlanConfig) -> pd.DataFra
     return pd.DataFrame(rows, columns=list(Row._fields))
 
 
-def requests_of(rows: pd.DataFrame, index: pd.DataFrame, config: PlanConfig) -> list[Request]:
+def requests_of(rows: pd.DataFrame, index: pd.DataFrame) -> list[Request]:
     """What every clip of the plan is scored for, each clip once.
 
-    The clips of the rows get everything, naturalness apart of kNN-VC (one k has it) and of other weights of guidance,
-    for the time it takes; the recordings that they are compared with get what the comparison needs.
+    The recordings that the rows are compared with get what the comparison needs.
 
     Arguments:
         rows: What :func:`rows_of` gives.
         index: The feature store's.
-        config: Rows that were made.
     """
     index, wants = index.set_index("utterance"), {}
-    unrated = {f"knn_vc_k{k}" for k in config.neighbours if k != config.rated_neighbours}
-    unrated |= set(map(guided_name, config.guidances))
     for row in rows.itertuples():
         embedding = NARROW if row.narrow else "embedding"
-        rated = set() if row.system in unrated else {"distillmos", "dnsmos"}
-        wants.setdefault(row.clip, set()).update({"transcript", embedding} | rated)
+        wants.setdefault(row.clip, set()).update({"transcript", embedding, *row.raters})
         wants.setdefault(row.content, set()).add("transcript")
         for name in (*row.references, *row.prompts, *row.sources):
             wants.setdefault(name, set()).add(embedding)

@@ -13,6 +13,7 @@ SCORER_OF = {
     "distillmos": "distillmos",
     **dict.fromkeys(("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"), "dnsmos"),
 }
+RATERS = ("distillmos", "dnsmos")
 KEYS = ("table", "system", "item", "language", "is_seen", "speaker", "group")
 COLUMNS = (*KEYS, "metric", "value", "weight")
 RATE_SYSTEMS = {"raw": "tokens", "deduplicated": "tokens_deduplicated", "bpe": "pieces"}
@@ -28,6 +29,9 @@ def models_of(scorers: dict[str, Scorer], missing: dict[str, str]) -> dict[str, 
 def scores_of(rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """All metrics of all rows.
 
+    A clip that stands in two rows may be rated for one of them alone, so that the systems of a table are rated on the
+    same items.
+
     Arguments:
         rows: The plan.
         values: What the models said, one row a clip.
@@ -38,6 +42,7 @@ def scores_of(rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         (*(getattr(row, key) for key in KEYS), metric, value, weight)
         for row in rows.itertuples()
         for metric, (value, weight) in clip_metrics(row, values).items()
+        if SCORER_OF[metric] not in RATERS or SCORER_OF[metric] in row.raters
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 

@@ -110,7 +110,7 @@ class SpeakerEncoder(Scorer):
         try:
             return f"resemblyzer {version('resemblyzer')} (GE2E)"
         except PackageNotFoundError as error:
-            raise ModelMissing("resemblyzer: not installed; run make setup") from error
+            raise ModelMissing("resemblyzer: not installed; run make env") from error
 
     def _partials(self, audio: Tensor) -> Float[Tensor, "batch frames mels"]:
         """Mel power spectra of the clip's partials."""
