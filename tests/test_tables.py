@@ -225,6 +225,16 @@ def test_differences_leave_out_rows_over_other_prompts():
     assert tables.differences(table, "tokens", ("cer",), n_draws=50).empty
 
 
+def test_a_cell_of_fewer_clips_than_its_row_says_of_how_many():
+    rows = [
+        ("x", "all", "cer", "", "", "%", 5.0, 4.0, 6.0, 40),
+        ("x", "all", "dnsmos_ovrl", "", "", "MOS", 3.0, 2.0, 4.0, 20),
+        ("x", "all", "n_parameters", "", "", "1", 7.0, np.nan, np.nan, 1),
+    ]  # fmt: skip
+    shown = markdown.wide(pd.DataFrame(rows, columns=list(tables.COLUMNS)), ("cer", "dnsmos_ovrl", "n_parameters"))
+    assert shown.endswith("| x | all | 5.0 [4.0, 6.0] | 3.00 [2.00, 4.00], n 20 | 7 | 40 |")
+
+
 def test_ten_speakers_in_one_metric_and_five_in_another():
     """Draws follow the clips of each metric, so that none falls out of the table."""
     table = scored()

@@ -74,13 +74,19 @@ def grid(rows: list[list[str]], header: list[str]) -> str:
 
 
 def wide(table: pd.DataFrame, metrics: tuple[str, ...]) -> str:
-    """A tidy table with one column a metric, one row a system and condition, and the number of clips."""
+    """A tidy table with one column a metric, one row a system and condition, and the number of clips.
+
+    A cell that rests on fewer clips than its row says on how many.
+    """
     shown = [metric for metric in metrics if metric in set(table["metric"])]
     rows = []
     for (system, condition), part in table.groupby(["system", "condition"], sort=False):
-        cells = {row.metric: cell(row) for row in part.itertuples()}
+        n, cells = part["n"].max(), {}
+        for row in part.itertuples():
+            is_fewer = 0 < row.n < n and row.low == row.low  # a size has no interval and rests on no clips
+            cells[row.metric] = cell(row) + (f", n {row.n}" if is_fewer else "")
         if set(cells) & set(shown):
-            rows.append([system, condition, *[cells.get(metric, "") for metric in shown], str(part["n"].max())])
+            rows.append([system, condition, *[cells.get(metric, "") for metric in shown], str(n)])
     units = table.drop_duplicates("metric").set_index("metric")["unit"]
     return grid(rows, ["system", "condition", *[f"{metric} [{units[metric]}]" for metric in shown], "n"])
 
