@@ -4,6 +4,8 @@ import gzip
 import io
 import struct
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import pytest
@@ -174,6 +176,23 @@ def test_both_kinds_of_archive_give_the_same_corpus(tmp_path, monkeypatch):
     ]
     assert both[0] == both[1]
     assert sorted(both[0]) == ["en/a.g722", "en/b.g722", "en/core-sounds-en.txt", "en/digits/1.g722"]
+
+
+def test_threads_fetch_one_archive_at_a_time(tmp_path):
+    under_way, most = [], []
+
+    def slow(archive, folder):
+        under_way.append(archive)
+        most.append(len(under_way))
+        time.sleep(0.05)
+        under_way.remove(archive)
+        return folder / archive.package
+
+    finder = Finder(tmp_path, {"apt": slow})
+    archives = [Archive(pattern="none*", package=f"archive-{n}") for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(finder.find, archives))
+    assert found == [tmp_path / f"archive-{n}" for n in range(4)] and most == [1, 1, 1, 1]
 
 
 def test_no_network_names_every_source_and_the_folder(tmp_path):

@@ -8,6 +8,7 @@ import gzip
 import http.client
 import re
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,6 +144,8 @@ def _in_folder(archive: Archive, downloads: Path) -> Path:
 class Finder:
     """Finds archives: in the folder, upstream, by apt. A source that failed once is not asked again.
 
+    One archive at a time, whatever threads ask: apt locks its folders.
+
     Arguments:
         downloads: The folder that is looked into, filled, and named in errors.
         fetchers: What to try, by name, when the folder lacks an archive.
@@ -152,6 +155,7 @@ class Finder:
         self.downloads = downloads
         self.fetchers = {"upstream": fetch_upstream, "apt": fetch_apt} if fetchers is None else fetchers
         self.failures: dict[str, str] = {}
+        self._turn = threading.Lock()
         downloads.mkdir(parents=True, exist_ok=True)
 
     def find(self, archive: Archive) -> Path:
@@ -160,6 +164,10 @@ class Finder:
         Raises:
             SourceError: No source has it.
         """
+        with self._turn:
+            return self._find(archive)
+
+    def _find(self, archive: Archive) -> Path:
         said = []
         for name, fetch in {"folder": _in_folder, **self.fetchers}.items():
             if name in self.failures or (name == "upstream" and archive.upstream is None):
