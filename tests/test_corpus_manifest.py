@@ -1,6 +1,7 @@
 """Manifests and layouts: corpora of every layout built from the sample, and what bad recordings do to them."""
 
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ import soundfile
 import torch
 
 from vectok import audio
+from vectok.corpus import build
 from vectok.corpus.asterisk import read_asterisk
-from vectok.corpus.build import gather
 from vectok.corpus.drascula import read_drascula
 from vectok.corpus.entries import Entry
 from vectok.corpus.layouts import read_layout
@@ -33,7 +34,7 @@ def tiny_manifest(tmp_path) -> pd.DataFrame:
 
 
 def test_sample_is_a_corpus(tmp_path):
-    entries, problems = gather(["sample"], tmp_path, Finder(tmp_path / "downloads", {}))
+    entries, problems = build.gather(["sample"], tmp_path, Finder(tmp_path / "downloads", {}))
     assert problems == []
     assert {entry.language for entry in entries} == {"en", "es", "fr", "it", "ru"}
     assert all(entry.text for entry in entries)
@@ -233,16 +234,30 @@ def test_unknown_layouts_folders_and_sources(tmp_path):
     with pytest.raises(ValueError, match="holds no recording in the layout of vctk"):
         read_layout("vctk", "en", tmp_path)
     with pytest.raises(ValueError, match="unknown source 'radio'"):
-        gather(["radio"], tmp_path, Finder(tmp_path, {}))
+        build.gather(["radio"], tmp_path, Finder(tmp_path, {}))
     with pytest.raises(ValueError, match="found none"):
         read_asterisk(tmp_path)
 
 
 def test_a_folder_by_parameter_stays_where_it_is(tmp_path):
     librispeech(tmp_path / "LibriSpeech", with_texts=False)
-    entries, _ = gather([f"librispeech:en:{tmp_path / 'LibriSpeech'}"], tmp_path / "out", Finder(tmp_path, {}))
+    entries, _ = build.gather([f"librispeech:en:{tmp_path / 'LibriSpeech'}"], tmp_path / "out", Finder(tmp_path, {}))
     assert len(entries) == 4
     assert entries[0].path.is_relative_to(tmp_path / "LibriSpeech")
+
+
+def test_sources_side_by_side_come_in_the_order_in_which_they_are_named(tmp_path, monkeypatch):
+    reads = {"asterisk": 0.1, "drascula": 0.0, "kde": 0.05}  # seconds that each takes
+
+    def read(folder):
+        time.sleep(reads[folder.name])
+        return [f"{folder.name} {n}" for n in range(2)]
+
+    monkeypatch.setattr(build, "READERS", dict.fromkeys(reads, read))
+    monkeypatch.setattr(build, "fetch_corpus", lambda source, into, finder: [f"{source}: a problem"])
+    gathered = build.gather(list(reads), tmp_path, Finder(tmp_path / "downloads", {}))
+    assert gathered.entries == [f"{name} {n}" for name in reads for n in range(2)]
+    assert gathered.problems == [f"{name}: a problem" for name in reads]
 
 
 def test_drascula(tmp_path):
