@@ -7,7 +7,6 @@ LOCK := requirements/requirements.lock
 # The stamp carries the lock's hash, so the lock's date says nothing (|): the environment is made once a lock.
 STAMP := $(VENV)/made-$(shell sha256sum $(LOCK) | cut -c1-16)
 # pip unpacks on one core: two of them share the lock, one for CUDA's libraries, which are half of the bytes.
-PARTS := cuda others
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
 PROFILE ?= embedded
 
@@ -20,7 +19,7 @@ $(STAMP): | $(LOCK)
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	@awk -v folder=$(VENV) '/^[a-z]/ {part = /^(nvidia|triton)/ ? "cuda" : "others"} {print > folder "/" part ".lock"}' $(LOCK)
-	printf '%s\n' $(PARTS) | xargs -P 2 -I '{}' $(PIP) --require-hashes --requirement $(VENV)/'{}'.lock 2> >(grep -v '^WARNING: Location' >&2)
+	printf '%s\n' $(VENV)/*.lock | xargs -P 2 -I '{}' $(PIP) --require-hashes --requirement '{}' 2> >(grep -v '^WARNING: Location' >&2)
 	$(PIP) --no-build-isolation --no-index --editable .
 	touch $@
 
